@@ -1,0 +1,21 @@
+//! The sandbox: runs a component, within limits, with what was granted and nothing else.
+//!
+//! The rule it keeps: every call gets a fresh store and instance, a deadline that also ends a wait inside the host, a memory
+//! limit summed over all memories, and WASI made from grants alone.
+//!
+//! Where the rule ends: whether a call may run is the gate's business; this module runs what it is given.
+//!
+//! Never here: manifests, tool ids, sessions, the command line.
+
+mod bindings;
+mod cache;
+mod call;
+mod engine;
+mod limiter;
+mod state;
+mod wasi;
+
+pub use cache::CodeCache;
+pub use call::{Content, Definition, Failure, Hints, LogLine, Prepared, Progress, Report, Run};
+pub use engine::{Allocator, Sandbox};
+pub use wasi::{Folder, Reach, ReachError};

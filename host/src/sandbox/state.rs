@@ -1,0 +1,90 @@
+//! What a store holds during one call, and the `host` interface.
+
+use crate::sandbox::bindings::palisade::plugin::{host, types};
+use crate::sandbox::call::{LogLine, Progress, Run};
+use crate::sandbox::limiter::Limiter;
+use palisade_policy::{Limit, Limits};
+use std::time::{Duration, Instant};
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+/// Progress reports are at least this far apart.
+const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+/// Longest message of a progress report, in bytes.
+const PROGRESS_MESSAGE: usize = 256;
+
+pub(crate) struct State {
+    wasi: WasiCtx,
+    table: ResourceTable,
+    pub(crate) limiter: Limiter,
+    run: Run,
+    pub(crate) log: Vec<LogLine>,
+    log_room: usize,
+    pub(crate) log_dropped: u64,
+    last_progress: Option<Instant>,
+}
+
+impl State {
+    pub(crate) fn new(wasi: WasiCtx, limits: &Limits, run: Run) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits.size(Limit::Handles));
+        Self {
+            wasi,
+            table,
+            limiter: Limiter::new(limits),
+            run,
+            log: Vec::new(),
+            log_room: limits.size(Limit::Log),
+            log_dropped: 0,
+            last_progress: None,
+        }
+    }
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl types::Host for State {}
+
+impl host::Host for State {
+    fn log(&mut self, level: host::Level, message: String) -> wasmtime::Result<()> {
+        // A line costs at least its record, or a million empty lines would be free.
+        let cost = message.len().max(16);
+        if cost > self.log_room {
+            self.log_dropped += 1;
+            return Ok(());
+        }
+        self.log_room -= cost;
+        let level = match level {
+            host::Level::Debug => "debug",
+            host::Level::Info => "info",
+            host::Level::Warn => "warn",
+            host::Level::Error => "error",
+        };
+        self.log.push(LogLine { level, message });
+        Ok(())
+    }
+
+    fn progress(&mut self, done: f64, total: Option<f64>, message: Option<String>) -> wasmtime::Result<()> {
+        let Some(sink) = &self.run.progress else { return Ok(()) };
+        let now = Instant::now();
+        if self.last_progress.is_some_and(|last| now.duration_since(last) < PROGRESS_EVERY) {
+            return Ok(());
+        }
+        self.last_progress = Some(now);
+        let message = message.map(|mut text| {
+            text.truncate(text.floor_char_boundary(PROGRESS_MESSAGE));
+            text
+        });
+        // A full channel means that nobody reads; the report is lost, the guest goes on.
+        let _ = sink.try_send(Progress { done, total, message });
+        Ok(())
+    }
+
+    fn cancelled(&mut self) -> wasmtime::Result<bool> {
+        Ok(self.run.cancelled.as_ref().is_some_and(|c| *c.borrow()))
+    }
+}

@@ -1,0 +1,113 @@
+//! WASI from grants: folders as handles opened once, variables by name, and nothing else.
+
+use palisade_policy::{Access, FolderGrant};
+use std::path::{Path, PathBuf};
+use wasmtime_wasi::filesystem::WasiFilesystemCtx;
+use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder};
+
+/// A folder to open for a component.
+pub type Folder = FolderGrant;
+
+/// What one component reaches: made once, used by each call.
+#[derive(Clone, Default)]
+pub struct Reach {
+    filesystem: WasiFilesystemCtx,
+    variables: Vec<(String, String)>,
+}
+
+impl std::fmt::Debug for Reach {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reach").finish_non_exhaustive()
+    }
+}
+
+/// A granted folder that could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("the granted folder {path} cannot be opened: {reason}")]
+pub struct ReachError {
+    path: PathBuf,
+    reason: String,
+}
+
+impl Reach {
+    /// Opens the folders. The path was resolved when it was decided on; it is opened without following a link in its last
+    /// part, and refused if it is no longer the folder of that path.
+    ///
+    /// # Errors
+    /// A folder that cannot be opened.
+    pub fn open(folders: &[Folder], variables: Vec<(String, String)>) -> Result<Self, ReachError> {
+        let mut builder = WasiCtxBuilder::new();
+        for folder in folders {
+            let refuse = |reason: String| ReachError { path: folder.host.clone(), reason };
+            let handle = open_folder(&folder.host).map_err(|e| refuse(e.to_string()))?;
+            let perms = match folder.access {
+                Access::Read => FsPerms::ReadOnly,
+                Access::Write => FsPerms::ReadWrite,
+            };
+            builder.preopened_dir(handle_path(&folder.host, &handle), &folder.guest, perms).map_err(|e| refuse(e.to_string()))?;
+        }
+        let mut ctx = builder.build();
+        Ok(Self { filesystem: std::mem::take(ctx.filesystem()), variables })
+    }
+
+    /// The context of one call: the handles are shared, nothing is opened.
+    pub(crate) fn context(&self) -> WasiCtx {
+        let mut builder = WasiCtxBuilder::new();
+        // No terminal, no arguments, no name lookup, no socket: refused before the host makes one.
+        builder.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
+        builder.max_random_size(RANDOM_MAX);
+        if !self.variables.is_empty() {
+            builder.envs(&self.variables);
+        }
+        let mut ctx = builder.build();
+        *ctx.filesystem() = self.filesystem.clone();
+        ctx
+    }
+
+    /// The context in which definitions are read: fixed clocks, seeded random, nothing reachable.
+    pub(crate) fn sealed() -> WasiCtx {
+        let mut builder = WasiCtxBuilder::new();
+        builder.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
+        builder.wall_clock(Fixed).monotonic_clock(Fixed).insecure_random_seed(0).max_random_size(RANDOM_MAX);
+        builder
+            .secure_random(wasmtime_wasi::random::Deterministic::new(vec![0]))
+            .insecure_random(wasmtime_wasi::random::Deterministic::new(vec![0]));
+        builder.build()
+    }
+}
+
+/// Random bytes a guest may ask for at once: more than any key, far below what costs memory.
+const RANDOM_MAX: u64 = 1024 * 1024;
+
+struct Fixed;
+
+impl wasmtime_wasi::HostWallClock for Fixed {
+    fn resolution(&self) -> std::time::Duration {
+        std::time::Duration::from_secs(1)
+    }
+    fn now(&self) -> std::time::Duration {
+        std::time::Duration::ZERO
+    }
+}
+
+impl wasmtime_wasi::HostMonotonicClock for Fixed {
+    fn resolution(&self) -> u64 {
+        1
+    }
+    fn now(&self) -> u64 {
+        0
+    }
+}
+
+fn open_folder(path: &Path) -> std::io::Result<std::os::fd::OwnedFd> {
+    use rustix::fs::{Mode, OFlags};
+    let handle = rustix::fs::open(path, OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY, Mode::empty())?;
+    Ok(handle)
+}
+
+/// The name by which the engine's WASI opens the very folder of the handle: through the handle where the system can.
+fn handle_path(path: &Path, handle: &std::os::fd::OwnedFd) -> PathBuf {
+    use std::os::fd::AsRawFd;
+    let through = PathBuf::from(format!("/proc/self/fd/{}", handle.as_raw_fd()));
+    if through.exists() { through } else { path.to_owned() }
+}
