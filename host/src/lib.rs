@@ -1,7 +1,19 @@
 //! Palisade runs tools that other people wrote for AI agents, behind a fence.
 
+pub mod clean;
+pub mod config;
 mod error;
+pub mod files;
+mod host;
+mod json;
+pub mod plugins;
+pub mod record;
+pub mod redact;
 pub mod sandbox;
+mod schema;
+pub mod session;
 
 pub use error::{Error, Kind};
+pub use host::{Explanation, Host, LoadOptions, POOL, Tool, ToolCall};
 pub use palisade_policy as policy;
+pub use schema::Schema;

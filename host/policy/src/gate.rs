@@ -314,8 +314,11 @@ impl Policy {
         let mut denied = None;
         for (rule, step) in STATIC {
             let (verdict, source, reason) = match (&denied, step(self, tool)) {
-                (Some(_), _) => (StepVerdict::Skipped, Origin::BuiltIn, String::new()),
-                (None, Ok(())) => (StepVerdict::Pass, Origin::BuiltIn, String::new()),
+                (Some(_), _) => (StepVerdict::Skipped, Origin::BuiltIn, "a step before it denied".to_owned()),
+                (None, Ok(())) => {
+                    let (source, reason) = self.passed(rule, tool);
+                    (StepVerdict::Pass, source, reason)
+                }
                 (None, Err(refusal)) => {
                     let shown = (StepVerdict::Deny, refusal.source.clone(), refusal.reason.clone());
                     denied = Some(refusal);
@@ -325,6 +328,23 @@ impl Policy {
             steps.push(Step { rule, verdict, source, reason });
         }
         (steps, denied)
+    }
+
+    /// Why a step passed, and where that is set.
+    fn passed(&self, rule: Rule, tool: &Candidate) -> (Origin, String) {
+        let built_in = |reason: &str| (Origin::BuiltIn, reason.to_owned());
+        match rule {
+            Rule::Name => built_in("the id is inside the grammar"),
+            Rule::ShellGate => built_in("nothing in the id looks like a shell"),
+            Rule::DenyName => built_in("no name of the deny list matches"),
+            Rule::DenyPrefix => built_in("no prefix of the deny list matches"),
+            Rule::Trust => match tool.subsystem.map(|subsystem| self.init.of(subsystem)) {
+                Some(init) => (init.origin.clone(), init.reason.clone()),
+                None => built_in("nothing is withheld"),
+            },
+            Rule::Pin => built_in("nothing pins its source"),
+            _ => built_in("nothing it needs is missing"),
+        }
     }
 
     fn name(&self, tool: &Candidate) -> Result<(), Refusal> {

@@ -28,7 +28,7 @@ pub use deny::{DenyList, DenyMatch, EmptyRule};
 pub use gate::{Admitted, Authorized, Budgeted, Candidate, Checked, Policy, Refusal, Rule, Step, StepVerdict, Verdict};
 pub use grant::{Effective, FolderGrant, Grant, GrantError, Identity, Request, WriteRefusal, covers, effective, write_refusal};
 pub use id::{IdError, SourceName, ToolId, check_source_part, mcp_name};
-pub use limits::{Limit, LimitError, Limits};
+pub use limits::{Limit, LimitError, Limits, Written};
 pub use origin::Origin;
 pub use profile::{Init, InitReport, Profile, Subsystem};
 pub use shell::shell_like;

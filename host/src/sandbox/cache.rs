@@ -8,7 +8,7 @@
 use rustix::fs::{Mode, OFlags};
 use sha2::{Digest, Sha256};
 use std::hash::{Hash, Hasher};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use wasmtime::Engine;
 use wasmtime::component::Component;
@@ -27,7 +27,11 @@ impl CodeCache {
         use std::os::unix::fs::DirBuilderExt;
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).ok()?;
         let meta = std::fs::symlink_metadata(folder).ok()?;
-        (meta.is_dir() && is_ours(&meta)).then(|| Self { folder: folder.to_owned() })
+        if !meta.is_dir() || !is_ours(&meta) {
+            return None;
+        }
+        crate::files::sweep(folder);
+        Some(Self { folder: folder.to_owned() })
     }
 
     pub(crate) fn load(&self, engine: &Engine, wasm: &[u8]) -> Option<Component> {
@@ -51,14 +55,7 @@ impl CodeCache {
 
     /// Keeps compiled code. A cache that cannot be written is no error: the code is compiled again next time.
     pub(crate) fn store(&self, engine: &Engine, wasm: &[u8], code: &[u8]) {
-        let write = || -> std::io::Result<()> {
-            let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(&self.folder)?;
-            file.write_all(&Sha256::digest(code))?;
-            file.write_all(code)?;
-            file.persist(self.path(engine, wasm))?;
-            Ok(())
-        };
-        let _ = write();
+        let _ = crate::files::write_whole(&self.path(engine, wasm), &[&Sha256::digest(code), code]);
     }
 
     fn path(&self, engine: &Engine, wasm: &[u8]) -> PathBuf {

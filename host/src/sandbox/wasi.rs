@@ -40,6 +40,9 @@ impl Reach {
         for folder in folders {
             let refuse = |reason: String| ReachError { path: folder.host.clone(), reason };
             let handle = open_folder(&folder.host).map_err(|e| refuse(e.to_string()))?;
+            if std::fs::read_link(handle_path(&folder.host, &handle)).is_ok_and(|now| now != folder.host) {
+                return Err(refuse("it is no longer the folder that was decided on".to_owned()));
+            }
             let perms = match folder.access {
                 Access::Read => FsPerms::ReadOnly,
                 Access::Write => FsPerms::ReadWrite,

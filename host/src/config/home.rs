@@ -1,0 +1,137 @@
+//! Palisade's own folders: config, state, cache.
+//!
+//! The rule it keeps: each is absolute, the user's, not writable by others, and reached without a symlink below the
+//! user's base folder. One that is not is an error, because whoever can write there decides what runs.
+
+use crate::error::{Error, Kind};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+/// Where Palisade keeps its files. A folder is made, with mode 0700, when it is first written to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Home {
+    /// `config.toml`.
+    pub config: PathBuf,
+    /// What the user installed.
+    pub data: PathBuf,
+    /// Sessions.
+    pub state: PathBuf,
+    /// Compiled components.
+    pub cache: PathBuf,
+    /// Whether `PALISADE_HOME` named it.
+    pub explicit: bool,
+}
+
+impl Home {
+    /// The folders the environment names: `PALISADE_HOME`, or the XDG base folders, or their defaults below `HOME`.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] where one is relative, a symlink, somebody else's, or writable by others.
+    pub fn from_environment() -> Result<Self, Error> {
+        let variable = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        if let Some(home) = variable("PALISADE_HOME") {
+            return Self::at(&home);
+        }
+        let base = |name: &str, below: &str| -> Result<PathBuf, Error> {
+            // The XDG specification: a relative path in one of these variables is ignored.
+            let base = match variable(name).filter(|p| p.is_absolute()) {
+                Some(base) => base,
+                None => user_home().ok_or_else(|| refuse("HOME", "is not set to an absolute path"))?.join(below),
+            };
+            // A system may reach home folders through a link; below the base there is none.
+            Ok(resolve_existing(&base).join("palisade"))
+        };
+        let home = Self {
+            config: base("XDG_CONFIG_HOME", ".config")?.join("config.toml"),
+            data: base("XDG_DATA_HOME", ".local/share")?,
+            state: base("XDG_STATE_HOME", ".local/state")?,
+            cache: base("XDG_CACHE_HOME", ".cache")?,
+            explicit: false,
+        };
+        home.check()
+    }
+
+    /// The folders below one.
+    ///
+    /// # Errors
+    /// See [`Home::from_environment`].
+    pub fn at(home: &Path) -> Result<Self, Error> {
+        let shown = home.display();
+        if !home.is_absolute() || resolve_existing(home) != home {
+            return Err(refuse(&format!("PALISADE_HOME ({shown})"), "is not an absolute path without symlinks and `..`"));
+        }
+        check_folder(home)?;
+        let below = |name: &str| home.join(name);
+        Self { config: below("config.toml"), data: below("data"), state: below("state"), cache: below("cache"), explicit: true }.check()
+    }
+
+    /// The folders themselves.
+    #[must_use]
+    pub fn folders(&self) -> Vec<&Path> {
+        let config = self.config.parent().unwrap_or(&self.config);
+        vec![config, &self.data, &self.state, &self.cache]
+    }
+
+    fn check(self) -> Result<Self, Error> {
+        self.folders().into_iter().try_for_each(check_folder)?;
+        Ok(self)
+    }
+}
+
+/// The user's home folder, resolved.
+#[must_use]
+pub fn user_home() -> Option<PathBuf> {
+    let home = std::env::var_os("HOME").map(PathBuf::from).filter(|p| p.is_absolute())?;
+    Some(resolve_existing(&home))
+}
+
+/// Makes a folder of Palisade's and all above it that are missing, for this user alone.
+///
+/// # Errors
+/// [`Kind::Io`] where it cannot be made, [`Kind::Config`] where it is not the user's alone.
+pub fn make_folder(folder: &Path) -> Result<(), Error> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|e| Error::io(format!("the folder {}", folder.display()), &e))?;
+    check_folder(folder)
+}
+
+fn check_folder(folder: &Path) -> Result<(), Error> {
+    let what = format!("the folder {}", folder.display());
+    let Ok(meta) = std::fs::symlink_metadata(folder) else { return Ok(()) };
+    if !meta.is_dir() {
+        return Err(refuse(&what, "is a symlink or no folder"));
+    }
+    check_owner(&what, &meta)
+}
+
+pub(crate) fn check_owner(what: &str, meta: &std::fs::Metadata) -> Result<(), Error> {
+    if meta.uid() != rustix::process::geteuid().as_raw() {
+        return Err(refuse(what, "belongs to another user"));
+    }
+    if meta.mode() & 0o022 != 0 {
+        return Err(refuse(what, "can be written by others").hint("chmod go-w it, after looking at what is in it"));
+    }
+    Ok(())
+}
+
+fn refuse(what: &str, why: &str) -> Error {
+    Error::new(Kind::Config, format!("{what} {why}; Palisade reads and writes only what is this user's alone"))
+}
+
+/// The path with the links in its existing part resolved.
+fn resolve_existing(path: &Path) -> PathBuf {
+    let mut missing = Vec::new();
+    let mut at = path;
+    loop {
+        if let Ok(resolved) = std::fs::canonicalize(at) {
+            return missing.iter().rev().fold(resolved, |p, name| p.join(name));
+        }
+        match (at.parent(), at.file_name()) {
+            (Some(parent), Some(name)) => {
+                missing.push(name.to_owned());
+                at = parent;
+            }
+            _ => return path.to_owned(),
+        }
+    }
+}

@@ -1,0 +1,399 @@
+//! Flags and files to one [`Settings`] value.
+//!
+//! The rule it keeps: a layer can add a deny and lower a limit; only the user's own layers (flags, user config) choose a
+//! profile, grant, raise a limit or supply sources that count without trust in the workspace.
+//!
+//! Where the rule ends: nothing of a source is opened here; whether it may be is decided by the `init` report made here.
+//!
+//! Never here: what a plugin is, running anything.
+
+mod file;
+mod grants;
+mod home;
+mod trust;
+
+pub(crate) use file::{LimitsTable, Placed, Source};
+pub use home::{Home, make_folder, user_home};
+pub use trust::WorkspaceTrust;
+
+use crate::error::{Error, Kind};
+use crate::files::{Folder, ReadError, read_open};
+use file::{ConfigFile, DenyTable};
+use palisade_policy::{DenyList, Grant, Init, InitReport, Limits, Origin, Profile, Subsystem};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Largest config file, in bytes.
+const FILE_MAX: u64 = 1024 * 1024;
+/// The workspace's file.
+pub const WORKSPACE_FILE: &str = "palisade.toml";
+
+/// What a person typed, or a program that uses the library set.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// `--profile`.
+    pub profile: Option<String>,
+    /// `--workspace`; the current folder where it is `None`.
+    pub workspace: Option<PathBuf>,
+    /// `--config`, instead of the user's file.
+    pub config: Option<PathBuf>,
+    /// `--trust-workspace`.
+    pub trust_workspace: bool,
+    /// A deny list made in code.
+    pub deny: DenyList,
+    /// `--deny-tool`.
+    pub deny_tools: Vec<String>,
+    /// `--deny-prefix`.
+    pub deny_prefixes: Vec<String>,
+    /// `--plugin`: folders of one plugin.
+    pub plugins: Vec<PathBuf>,
+    /// `--plugin-dir`: folders of plugin folders.
+    pub plugin_dirs: Vec<PathBuf>,
+    /// `--grant`, in the short form.
+    pub grants: Vec<String>,
+}
+
+/// Who named a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// A flag: unpinned, with the grants of flags alone.
+    Flag,
+    /// The user's config.
+    User,
+    /// The workspace's file.
+    Workspace,
+}
+
+/// A folder of plugins that may be read.
+#[derive(Debug, Clone)]
+pub struct SourceDir {
+    /// The folder; of a workspace source, relative to the workspace.
+    pub folder: PathBuf,
+    /// Whether it must itself be a plugin.
+    pub single: bool,
+    /// Who named it.
+    pub scope: Scope,
+    /// Where it was named.
+    pub origin: Origin,
+}
+
+/// The folder the agent works on.
+#[derive(Debug)]
+pub struct Workspace {
+    /// Held open; its path is canonical.
+    pub folder: Folder,
+    /// Why nothing is read from it and `@workspace` does not resolve, where that is so.
+    pub unusable: Option<String>,
+}
+
+/// All that was decided before anything is loaded.
+#[derive(Debug)]
+pub struct Settings {
+    /// Palisade's own folders.
+    pub home: Home,
+    /// The workspace.
+    pub workspace: Arc<Workspace>,
+    /// Whether its sources count.
+    pub workspace_trust: WorkspaceTrust,
+    /// The profile in use.
+    pub profile: Profile,
+    /// All layers, united.
+    pub deny: DenyList,
+    /// All layers, lowered.
+    pub limits: Limits,
+    /// What may be read of plugins.
+    pub plugin_dirs: Vec<SourceDir>,
+    /// What a person granted, with folders resolved.
+    pub grants: Vec<Grant>,
+    /// The four subsystems.
+    pub init: InitReport,
+    /// Sources left unread although their subsystem runs for others.
+    pub withheld: Option<Init>,
+    /// Where sessions of this workspace are kept.
+    pub session_dir: PathBuf,
+    /// What a person should know.
+    pub warnings: Vec<String>,
+}
+
+impl Settings {
+    /// Reads the config files and merges them with the options.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] for what was typed, [`Kind::Config`] for what a file holds or who can write it.
+    pub fn resolve(options: &Options, home: Home) -> Result<Self, Error> {
+        let root = options.workspace.clone().unwrap_or_else(|| PathBuf::from("."));
+        let folder = Folder::open(&root)
+            .map_err(|e| Error::new(Kind::NotFound, format!("the workspace {}: {e}", root.display())).hint("name a folder with --workspace"))?;
+        let workspace = Arc::new(Workspace { unusable: unusable(folder.path(), &home)?, folder });
+        let user_path = options.config.clone().unwrap_or_else(|| home.config.clone());
+        let user_bytes = read_user(&user_path, options.config.is_some(), &workspace)?;
+        let user_name = shown(&user_path, workspace.folder.path());
+        let user = Source::new(&user_name, &user_bytes, Kind::Config)?;
+        let workspace_bytes = read_workspace(&workspace)?;
+        let file = Source::new(WORKSPACE_FILE, &workspace_bytes, Kind::Config)?;
+        Merge { options, home, workspace, user_path, user, file }.settings()
+    }
+}
+
+struct Merge<'a> {
+    options: &'a Options,
+    home: Home,
+    workspace: Arc<Workspace>,
+    user_path: PathBuf,
+    user: Source<'a>,
+    file: Source<'a>,
+}
+
+impl Merge<'_> {
+    fn settings(self) -> Result<Settings, Error> {
+        let mut warnings = Vec::new();
+        let (user, file): (ConfigFile, ConfigFile) = (self.user.parse()?, self.file.parse()?);
+        self.refuse_in_workspace(&file)?;
+        self.refuse_unsupported(&user)?;
+        let trust = trust::decide(self.options, &self.workspace, &file, &self.file)?;
+        let mut limits = Limits::default();
+        self.user.limits(&user.limits, &mut limits, |limits, limit, value| {
+            limits.set(limit, value);
+            Ok(())
+        })?;
+        let profile = self.profile(&user, &mut limits)?;
+        self.file.limits(&file.limits, &mut limits, Limits::only_lower)?;
+        let mut deny = self.options.deny.clone();
+        for (flag, entries) in [("--deny-tool", &self.options.deny_tools), ("--deny-prefix", &self.options.deny_prefixes)] {
+            for entry in entries {
+                let origin = Origin::Flag(flag);
+                let added = if flag == "--deny-tool" { deny.add_name(entry, origin) } else { deny.add_prefix(entry, origin) };
+                added.map_err(|e| Error::new(Kind::Usage, format!("{flag}: {e}")))?;
+            }
+        }
+        deny.unite(deny_list(&self.user, &user.deny)?);
+        deny.unite(deny_list(&self.file, &file.deny)?);
+        deny.unite(profile.deny.clone());
+
+        let own = self.own_sources(&user)?;
+        let named = self.workspace_sources(&file);
+        let (init, withheld) = trust::init(&profile, &trust, own.len(), &named, &file, &self.file);
+        let plugins = profile.subsystems.contains(&Subsystem::PluginInit);
+        let plugin_dirs: Vec<SourceDir> =
+            own.into_iter().filter(|_| plugins).chain(named.into_iter().filter(|_| trust.trusted)).collect();
+        let mut grants = grants::Grants::new(&self.home, &self.workspace, &self.user_path, &plugin_dirs);
+        for text in &self.options.grants {
+            grants.flag(text)?;
+        }
+        for text in user.grants.iter().flat_map(|g| g.get_ref()) {
+            grants.stored(&self.user, text)?;
+        }
+        let (grants, unresolved) = grants.finish();
+        warnings.extend(unresolved);
+        if let Some(why) = &self.workspace.unusable {
+            warnings.push(why.clone());
+        }
+        if trust.trusted && self.workspace.folder.has(".mcp.json") {
+            warnings.push(".mcp.json is left unread: this version runs no MCP servers".to_owned());
+        }
+        let base = match user.session.as_ref().and_then(|s| s.get_ref().dir.as_ref()) {
+            Some(dir) => absolute(dir.get_ref()).ok_or_else(|| self.user.error(dir.span().start, "`session.dir` is not an absolute path"))?,
+            None => self.home.state.join("sessions"),
+        };
+        let session_dir = base.join(digest(self.workspace.folder.path()));
+        Ok(Settings {
+            home: self.home,
+            workspace: self.workspace,
+            workspace_trust: trust,
+            profile,
+            deny,
+            limits,
+            plugin_dirs,
+            grants,
+            init,
+            withheld,
+            session_dir,
+            warnings,
+        })
+    }
+
+    /// A workspace file may narrow and name; it may not choose, grant or move.
+    fn refuse_in_workspace(&self, file: &ConfigFile) -> Result<(), Error> {
+        let profiles = file.profiles.keys().next().map(|name| ("profiles", name.span().start));
+        let found = [
+            file.profile.as_ref().map(|v| ("profile", v.span().start)),
+            profiles,
+            file.grants.as_ref().map(|v| ("grants", v.span().start)),
+            file.session.as_ref().map(|v| ("session", v.span().start)),
+        ];
+        match found.into_iter().flatten().next() {
+            None => Ok(()),
+            Some((key, at)) => Err(self
+                .file
+                .error(at, &format!("`{key}` may not stand in a workspace file"))
+                .hint("a workspace may deny, lower limits and name sources; put this into your own config")),
+        }
+    }
+
+    /// What this version knows and cannot do is an error where it would count.
+    fn refuse_unsupported(&self, user: &ConfigFile) -> Result<(), Error> {
+        let found = [
+            user.skills.as_ref().map(|v| ("skills", v.span().start)),
+            user.mcp.keys().next().map(|v| ("mcp", v.span().start)),
+            user.hooks.first().map(|v| ("hooks", v.span().start)),
+        ];
+        match found.into_iter().flatten().next() {
+            None => Ok(()),
+            Some((key, at)) => Err(self.user.error(at, &format!("`{key}`: this version does not run it; remove the key"))),
+        }
+    }
+
+    fn profile(&self, user: &ConfigFile, limits: &mut Limits) -> Result<Profile, Error> {
+        for name in user.profiles.keys() {
+            if matches!(name.get_ref().as_str(), "trusted" | "untrusted") {
+                return Err(self.user.error(name.span().start, "`profiles`: `trusted` and `untrusted` are built in; choose another name"));
+            }
+        }
+        let (name, origin, kind) = match (&self.options.profile, &user.profile) {
+            (Some(name), _) => (name.as_str(), Origin::Flag("--profile"), Kind::Usage),
+            (None, Some(name)) => (name.get_ref().as_str(), self.user.origin(name.span().start), Kind::Config),
+            (None, None) => return Ok(Profile::untrusted(Origin::BuiltIn)),
+        };
+        match name {
+            "trusted" => return Ok(Profile::trusted(origin)),
+            "untrusted" => return Ok(Profile::untrusted(origin)),
+            _ => {}
+        }
+        let Some((_, table)) = user.profiles.iter().find(|(key, _)| key.get_ref() == name) else {
+            let known: Vec<&str> = user.profiles.keys().map(|k| k.get_ref().as_str()).collect();
+            let hint = format!("profiles: {}", ["untrusted", "trusted"].into_iter().chain(known).collect::<Vec<_>>().join(", "));
+            return Err(Error::new(kind, format!("{origin}: there is no profile `{name}`")).hint(hint));
+        };
+        let mut subsystems = Vec::new();
+        for written in &table.subsystems {
+            let subsystem = Subsystem::from_name(written.get_ref()).ok_or_else(|| {
+                let known = Subsystem::ALL.map(Subsystem::name).join(", ");
+                self.user.error(written.span().start, &format!("`subsystems`: it names no subsystem; there are {known}"))
+            })?;
+            subsystems.push(subsystem);
+        }
+        self.user.limits(&table.limits, limits, Limits::only_lower)?;
+        Ok(Profile { name: name.to_owned(), subsystems, deny: deny_list(&self.user, &table.deny)?, origin })
+    }
+
+    /// The user's own sources: flags, then config.
+    fn own_sources(&self, user: &ConfigFile) -> Result<Vec<SourceDir>, Error> {
+        let flag = |folder: &PathBuf, single, flag| SourceDir { folder: folder.clone(), single, scope: Scope::Flag, origin: Origin::Flag(flag) };
+        let mut sources: Vec<SourceDir> = self.options.plugins.iter().map(|f| flag(f, true, "--plugin")).collect();
+        sources.extend(self.options.plugin_dirs.iter().map(|f| flag(f, false, "--plugin-dir")));
+        for dir in &user.plugins.dirs {
+            let at = dir.span().start;
+            let folder = absolute(dir.get_ref()).ok_or_else(|| self.user.error(at, "`plugins.dirs`: write an absolute path, or one from ~/"))?;
+            sources.push(SourceDir { folder, single: false, scope: Scope::User, origin: self.user.origin(at) });
+        }
+        Ok(sources)
+    }
+
+    fn workspace_sources(&self, file: &ConfigFile) -> Vec<SourceDir> {
+        let one = |dir: &Placed| SourceDir {
+            folder: PathBuf::from(dir.get_ref().trim_start_matches("./").trim_end_matches('/')),
+            single: false,
+            scope: Scope::Workspace,
+            origin: self.file.origin(dir.span().start),
+        };
+        file.plugins.dirs.iter().map(one).collect()
+    }
+}
+
+fn deny_list(source: &Source<'_>, table: &DenyTable) -> Result<DenyList, Error> {
+    let mut list = DenyList::default();
+    let refuse = |at: usize, key: &str, e| source.error(at, &format!("`deny.{key}`: {e}"));
+    for name in &table.names {
+        let at = name.span().start;
+        list.add_name(name.get_ref(), source.origin(at)).map_err(|e| refuse(at, "names", e))?;
+    }
+    for prefix in &table.prefixes {
+        let at = prefix.span().start;
+        list.add_prefix(prefix.get_ref(), source.origin(at)).map_err(|e| refuse(at, "prefixes", e))?;
+    }
+    Ok(list)
+}
+
+/// Why no file of the workspace is read, where that is so.
+fn unusable(root: &Path, home: &Home) -> Result<Option<String>, Error> {
+    let holds = home.folders().into_iter().find(|folder| folder.starts_with(root));
+    if let (true, Some(folder)) = (home.explicit, holds) {
+        let what = format!("PALISADE_HOME puts {} inside the workspace {}", folder.display(), root.display());
+        return Err(Error::new(Kind::Config, what).hint("whoever can write the workspace could then change what it decides; move it out"));
+    }
+    let why = if root == Path::new("/") {
+        "it is the root of the file system"
+    } else if user_home().is_some_and(|h| h == root) {
+        "it is your home folder"
+    } else if holds.is_some() {
+        "it holds Palisade's own folders"
+    } else {
+        return Ok(None);
+    };
+    Ok(Some(format!("no file of the workspace is read and @workspace does not resolve: {why}")))
+}
+
+fn read_user(path: &Path, explicit: bool, workspace: &Workspace) -> Result<Vec<u8>, Error> {
+    use rustix::fs::{Mode, OFlags};
+    let what = format!("the config file {}", path.display());
+    let refuse = |why: &str| Error::new(Kind::Config, format!("{what}: {why}"));
+    // The folder may be reached through links of the system; the file itself is no link.
+    let resolved = path.parent().and_then(|p| std::fs::canonicalize(if p.as_os_str().is_empty() { Path::new(".") } else { p }).ok());
+    let resolved = resolved.zip(path.file_name()).map(|(parent, name)| parent.join(name));
+    let opened = resolved.as_ref().map(|resolved| {
+        rustix::fs::open(resolved, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())
+    });
+    let (resolved, handle) = match (resolved, opened) {
+        (None, _) | (_, None | Some(Err(rustix::io::Errno::NOENT))) if !explicit => return Ok(Vec::new()),
+        (Some(resolved), Some(Ok(handle))) => (resolved, handle),
+        (_, Some(Err(error))) => return Err(refuse(&ReadError::from(error).to_string())),
+        _ => return Err(refuse("there is no such file")),
+    };
+    if explicit && workspace.unusable.is_none() && resolved.starts_with(workspace.folder.path()) {
+        return Err(refuse("it lies inside the workspace, where others may write; move it out"));
+    }
+    let file = std::fs::File::from(handle);
+    home::check_owner(&what, &file.metadata().map_err(|e| Error::io(&what, &e))?)?;
+    read_open(file, FILE_MAX).map_err(|e| refuse(&e.to_string()))
+}
+
+fn read_workspace(workspace: &Workspace) -> Result<Vec<u8>, Error> {
+    if workspace.unusable.is_some() {
+        return Ok(Vec::new());
+    }
+    match workspace.folder.read(WORKSPACE_FILE, FILE_MAX) {
+        Ok(bytes) => Ok(bytes),
+        Err(ReadError::Missing) => Ok(Vec::new()),
+        Err(e) => Err(Error::new(Kind::Config, format!("{WORKSPACE_FILE}: {e}"))),
+    }
+}
+
+/// An absolute path as written in a user's file, with `~/` for home.
+fn absolute(written: &str) -> Option<PathBuf> {
+    let path = match written.strip_prefix("~/") {
+        Some(rest) => user_home()?.join(rest),
+        None => PathBuf::from(written),
+    };
+    path.is_absolute().then_some(path)
+}
+
+/// A path as an operator reads it: relative to the workspace, or from `~/`.
+#[must_use]
+pub fn shown(path: &Path, workspace: &Path) -> String {
+    let home = user_home();
+    if let Ok(below) = path.strip_prefix(workspace) {
+        return below.display().to_string();
+    }
+    match home.as_deref().and_then(|h| path.strip_prefix(h).ok()) {
+        Some(below) => format!("~/{}", below.display()),
+        None => path.display().to_string(),
+    }
+}
+
+/// The name under which things of a workspace are kept: a digest, so that no path is in a file name.
+#[must_use]
+pub fn digest(workspace: &Path) -> String {
+    use sha2::{Digest, Sha256};
+    use std::os::unix::ffi::OsStrExt;
+    Sha256::digest(workspace.as_os_str().as_bytes()).iter().map(|b| format!("{b:02x}")).collect()
+}

@@ -1,0 +1,113 @@
+//! The two questions of trust: what a profile initialises for the user's own sources, and whether the sources that a
+//! workspace file names count. No profile answers the second, and no workspace file either of them.
+
+use super::file::{ConfigFile, Source};
+use super::{Options, SourceDir, Workspace};
+use crate::error::{Error, Kind};
+use palisade_policy::{Init, InitReport, Origin, Profile, Subsystem};
+use std::os::unix::fs::MetadataExt;
+
+/// Whether a workspace's own sources count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkspaceTrust {
+    /// Whether they do.
+    pub trusted: bool,
+    /// The flag that says so, or why not.
+    pub source: String,
+}
+
+pub(super) fn decide(options: &Options, workspace: &Workspace, file: &ConfigFile, source: &Source<'_>) -> Result<WorkspaceTrust, Error> {
+    if !options.trust_workspace {
+        let source = "nobody trusted this workspace".to_owned();
+        return Ok(WorkspaceTrust { trusted: false, source });
+    }
+    if let Some(why) = &workspace.unusable {
+        return Err(Error::new(Kind::Config, format!("--trust-workspace: {why}")));
+    }
+    let path = workspace.folder.path();
+    let meta = std::fs::metadata(path).map_err(|e| Error::io(path.display(), &e))?;
+    if meta.mode() & 0o022 != 0 {
+        let what = format!("--trust-workspace: others can write the workspace {}", path.display());
+        return Err(Error::new(Kind::Config, what).hint("chmod go-w it first"));
+    }
+    let found = [
+        file.skills.as_ref().map(|v| ("skills", v.span().start)),
+        file.mcp.keys().next().map(|v| ("mcp", v.span().start)),
+        file.hooks.first().map(|v| ("hooks", v.span().start)),
+    ];
+    match found.into_iter().flatten().next() {
+        Some((key, at)) => Err(source.error(at, &format!("`{key}`: this version does not run it, so it cannot be trusted; remove the key"))),
+        None => Ok(WorkspaceTrust { trusted: true, source: "--trust-workspace".to_owned() }),
+    }
+}
+
+/// The report on the four subsystems, and what stays withheld of one that runs.
+pub(super) fn init(
+    profile: &Profile,
+    trust: &WorkspaceTrust,
+    own: usize,
+    named: &[SourceDir],
+    file: &ConfigFile,
+    source: &Source<'_>,
+) -> (InitReport, Option<Init>) {
+    let at = |found: Option<usize>| found.map(|at| source.origin(at));
+    let named_at = |subsystem| match subsystem {
+        Subsystem::PluginInit => named.first().map(|dir| dir.origin.clone()),
+        Subsystem::SkillInit => at(file.skills.as_ref().map(|v| v.span().start)),
+        Subsystem::McpPrefetch => at(file.mcp.keys().next().map(|v| v.span().start)),
+        Subsystem::SessionHooks => at(file.hooks.first().map(|v| v.span().start)),
+    };
+    let by_profile = |subsystem| profile.subsystems.contains(&subsystem);
+    let withheld_by_profile = |_| Init {
+        enabled: false,
+        reason: format!("the profile `{}` withholds it", profile.name),
+        withheld: true,
+        origin: profile.origin.clone(),
+        remedy: Some("--profile trusted".to_owned()),
+    };
+    let withheld_by_trust = |origin: &Origin| Init {
+        enabled: false,
+        reason: "the workspace names sources and is not trusted; nothing of them was read".to_owned(),
+        withheld: true,
+        origin: origin.clone(),
+        remedy: Some("--trust-workspace".to_owned()),
+    };
+    let report = Subsystem::ALL.map(|subsystem| match (by_profile(subsystem), named_at(subsystem)) {
+        (_, Some(origin)) if trust.trusted => Init {
+            enabled: true,
+            reason: format!("--trust-workspace activates what {origin} names"),
+            withheld: false,
+            origin,
+            remedy: None,
+        },
+        (true, _) if subsystem == Subsystem::PluginInit && (own > 0 || named.is_empty()) => {
+            let what = if own == 0 { ", and no plugin is configured" } else { "" };
+            Init {
+                enabled: true,
+                reason: format!("the profile `{}` initialises it{what}", profile.name),
+                withheld: false,
+                origin: profile.origin.clone(),
+                remedy: None,
+            }
+        }
+        (true, Some(origin)) => withheld_by_trust(&origin),
+        (true, None) => Init {
+            enabled: false,
+            reason: "nothing is configured".to_owned(),
+            withheld: false,
+            origin: Origin::BuiltIn,
+            remedy: None,
+        },
+        (false, _) => withheld_by_profile(subsystem),
+    });
+    let report = InitReport(report);
+    let plugins = report.of(Subsystem::PluginInit);
+    let withheld = match named.first() {
+        _ if !plugins.enabled => None,
+        Some(dir) if !trust.trusted => Some(withheld_by_trust(&dir.origin)),
+        // The workspace's run, the user's own do not.
+        Some(_) if !by_profile(Subsystem::PluginInit) && own > 0 => Some(withheld_by_profile(Subsystem::PluginInit)),
+        _ => None,
+    };
+    (report, withheld)
+}

@@ -1,0 +1,248 @@
+//! Reading what somebody else may have written: folders held by handle, files opened once below them.
+//!
+//! The rule it keeps: a file is regular, within a size, reached from a held folder without following a symlink in any
+//! part and without blocking, and read once. What is digested, parsed and run are those bytes.
+//!
+//! Where the rule ends: which folder is opened in the first place is decided by the caller, who followed its links.
+//!
+//! Never here: what a file means.
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, openat, statat};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// Why a file was not read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// It is not there.
+    #[error("there is no such file")]
+    Missing,
+    /// It, or a folder on the way to it, is a symbolic link.
+    #[error("it is a symbolic link, or reached through one; put the file itself there")]
+    Link,
+    /// A folder, FIFO, socket or device.
+    #[error("it is not a regular file")]
+    Special,
+    /// Larger than it may be.
+    #[error("it is larger than {0} bytes")]
+    TooLarge(u64),
+    /// Not a path below the folder.
+    #[error("the path is absolute, empty or holds `.` or `..`; name a file inside the folder")]
+    Outside,
+    /// The system refused.
+    #[error("{0}")]
+    Io(std::io::Error),
+}
+
+impl From<rustix::io::Errno> for ReadError {
+    fn from(error: rustix::io::Errno) -> Self {
+        match error {
+            rustix::io::Errno::NOENT => Self::Missing,
+            rustix::io::Errno::LOOP => Self::Link,
+            other => Self::Io(other.into()),
+        }
+    }
+}
+
+/// A folder, held open.
+#[derive(Debug)]
+pub struct Folder {
+    handle: OwnedFd,
+    path: PathBuf,
+}
+
+/// How a folder is opened: what is found below it is then found in that very folder.
+const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::RDONLY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
+
+impl Folder {
+    /// Opens the folder a person named, after resolving the links on the way to it.
+    ///
+    /// # Errors
+    /// Where it is missing, no folder, or not readable.
+    pub fn open(path: &Path) -> Result<Self, ReadError> {
+        let path = std::fs::canonicalize(path).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => ReadError::Missing,
+            _ => ReadError::Io(e),
+        })?;
+        Ok(Self { handle: rustix::fs::open(&path, FOLDER, Mode::empty())?, path })
+    }
+
+    /// Its path, resolved when it was opened.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens a folder below this one.
+    ///
+    /// # Errors
+    /// [`ReadError::Link`] where any part is a link.
+    pub fn folder(&self, below: &str) -> Result<Self, ReadError> {
+        let mut handle = self.handle.try_clone().map_err(ReadError::Io)?;
+        for part in parts(below)? {
+            handle = open_part(&handle, part, FOLDER)?;
+        }
+        Ok(Self { handle, path: self.path.join(below) })
+    }
+
+    /// Reads a file below this folder.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn read(&self, below: &str, max: u64) -> Result<Vec<u8>, ReadError> {
+        let (folders, name) = match below.rsplit_once('/') {
+            Some((folders, name)) => (Some(self.folder(folders)?), name),
+            None => (None, below),
+        };
+        let at = folders.as_ref().map_or(self.handle.as_fd(), |f| f.handle.as_fd());
+        parts(name)?;
+        // Asked before opening, because opening a device or FIFO can already do something; asked again of the handle.
+        regular(&statat(at, name, AtFlags::SYMLINK_NOFOLLOW)?)?;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = File::from(openat(at, name, flags, Mode::empty())?);
+        read_open(file, max)
+    }
+
+    /// Whether there is anything of that name in it.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    }
+
+    /// The names in it that are text, sorted.
+    ///
+    /// # Errors
+    /// Where it cannot be listed.
+    pub fn names(&self) -> Result<Vec<String>, ReadError> {
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&self.handle)? {
+            let entry = entry?;
+            if let Ok(name) = entry.file_name().to_str()
+                && !matches!(name, "." | "..")
+            {
+                names.push(name.to_owned());
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+}
+
+/// Reads a file that is open already.
+pub(crate) fn read_open(file: File, max: u64) -> Result<Vec<u8>, ReadError> {
+    let stat = fstat(&file)?;
+    regular(&stat)?;
+    let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
+    if size > max {
+        return Err(ReadError::TooLarge(max));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+    // It may grow while it is read.
+    file.take(max + 1).read_to_end(&mut bytes).map_err(ReadError::Io)?;
+    if bytes.len() as u64 > max { Err(ReadError::TooLarge(max)) } else { Ok(bytes) }
+}
+
+/// Prefix of a file that is still being written.
+const UNFINISHED: &str = ".palisade-new-";
+
+/// Writes a file whole or not at all: beside its place, for this user alone, flushed, renamed.
+///
+/// # Errors
+/// Of the system. What was there stays, and nothing half written does.
+pub fn write_whole(path: &Path, parts: &[&[u8]]) -> std::io::Result<()> {
+    // A sweep of another process can take the new file away in the moment before it is locked.
+    let lost = |e: &std::io::Error| matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::WouldBlock);
+    match write_once(path, parts) {
+        Err(error) if lost(&error) => write_once(path, parts),
+        done => done,
+    }
+}
+
+fn write_once(path: &Path, parts: &[&[u8]]) -> std::io::Result<()> {
+    use std::io::Write;
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder)?;
+    // Says to a sweep that somebody is still writing it.
+    rustix::fs::flock(file.as_file(), rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
+    parts.iter().try_for_each(|part| file.write_all(part))?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
+
+/// Takes away what killed processes left half written in a folder of ours; a living one holds its lock.
+pub fn sweep(folder: &Path) {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    for entry in entries.filter(|e| e.file_name().to_string_lossy().starts_with(UNFINISHED)) {
+        let abandoned = File::open(entry.path())
+            .is_ok_and(|file| rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_ok());
+        if abandoned {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+fn regular(stat: &rustix::fs::Stat) -> Result<(), ReadError> {
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => Ok(()),
+        FileType::Symlink => Err(ReadError::Link),
+        _ => Err(ReadError::Special),
+    }
+}
+
+fn open_part(at: &OwnedFd, part: &str, flags: OFlags) -> Result<OwnedFd, ReadError> {
+    openat(at, part, flags, Mode::empty()).map_err(|error| match statat(at, part, AtFlags::SYMLINK_NOFOLLOW) {
+        // With O_DIRECTORY a link is reported as "not a directory".
+        Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => ReadError::Link,
+        _ => error.into(),
+    })
+}
+
+fn parts(below: &str) -> Result<Vec<&str>, ReadError> {
+    let parts: Vec<&str> = below.split('/').collect();
+    if parts.iter().any(|p| p.is_empty() || matches!(*p, "." | "..") || p.contains('\0')) { Err(ReadError::Outside) } else { Ok(parts) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_sweep_takes_what_nobody_writes_and_leaves_what_somebody_does() {
+        let temp = tempfile::tempdir().unwrap();
+        let (dead, living) = (temp.path().join(".palisade-new-dead"), temp.path().join(".palisade-new-living"));
+        std::fs::write(&dead, "half").unwrap();
+        let held = File::create(&living).unwrap();
+        rustix::fs::flock(&held, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
+        write_whole(&temp.path().join("whole"), &[b"a", b"b"]).unwrap();
+        sweep(temp.path());
+        let mut left: Vec<String> = Folder::open(temp.path()).unwrap().names().unwrap();
+        left.sort();
+        assert_eq!(left, [".palisade-new-living", "whole"]);
+        assert_eq!(std::fs::read(temp.path().join("whole")).unwrap(), b"ab");
+    }
+
+    #[test]
+    fn only_a_regular_file_inside_the_folder_is_read() {
+        let temp = tempfile::tempdir().unwrap();
+        std::fs::create_dir(temp.path().join("sub")).unwrap();
+        std::fs::write(temp.path().join("sub/a"), "12345").unwrap();
+        symlink("sub/a", temp.path().join("link")).unwrap();
+        symlink("sub", temp.path().join("linked")).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, temp.path().join("fifo"), FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        let folder = Folder::open(temp.path()).unwrap();
+        assert_eq!(folder.read("sub/a", 5).unwrap(), b"12345");
+        assert!(matches!(folder.read("sub/a", 4), Err(ReadError::TooLarge(4))));
+        assert!(matches!(folder.read("link", 9), Err(ReadError::Link)));
+        assert!(matches!(folder.read("linked/a", 9), Err(ReadError::Link)));
+        assert!(matches!(folder.read("fifo", 9), Err(ReadError::Special)));
+        assert!(matches!(folder.read("sub", 9), Err(ReadError::Special)));
+        assert!(matches!(folder.read("none", 9), Err(ReadError::Missing)));
+        for outside in ["", "/etc/passwd", "../x", "sub/../x", "sub//a", "./a"] {
+            assert!(matches!(folder.read(outside, 9), Err(ReadError::Outside)), "{outside}");
+        }
+    }
+}

@@ -1,0 +1,402 @@
+//! The registry, and the one path a call takes.
+//!
+//! The rule it keeps: [`Host::call`] is the only way to run a tool. It gathers the facts, lets the gate decide, has the
+//! decision recorded, and only then hands the authorized call to the lane. Listing asks the same gate.
+//!
+//! Where the rule ends: what a call may reach was fixed when its source was loaded; how it runs is the sandbox's business.
+//!
+//! Never here: prompts, budgets of a session, a terminal, MCP.
+
+use crate::clean;
+use crate::config::{Scope, Settings};
+use crate::error::{Error, Kind};
+use crate::plugins::{self, Plugin, Quarantined, ToolSpec};
+use crate::record::{CallError, CallRecord, Decision, Denial, Outcome, Stats};
+use crate::sandbox::{Allocator, CodeCache, Content, Run, Sandbox};
+use crate::{config, json};
+use palisade_policy::{Authorized, Candidate, Capability, Limit, Limits, Origin, Policy, Refusal, Rule, Step, StepVerdict, Subsystem, Verdict, mcp_name};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// A request to run a tool.
+#[derive(Debug, Clone)]
+pub struct ToolCall {
+    /// The tool's id; any text.
+    pub id: String,
+    /// The arguments: the bytes as they came.
+    pub arguments: Arc<[u8]>,
+}
+
+impl ToolCall {
+    /// A call with arguments given as text.
+    ///
+    /// ```
+    /// let call = palisade::ToolCall::new("text-stats/count", r#"{"text": "a b"}"#);
+    /// assert_eq!(call.id, "text-stats/count");
+    /// ```
+    #[must_use]
+    pub fn new(id: &str, arguments: &str) -> Self {
+        Self { id: id.to_owned(), arguments: arguments.as_bytes().into() }
+    }
+}
+
+/// A registered tool.
+#[derive(Debug)]
+pub struct Tool {
+    /// What its source says of it.
+    pub spec: ToolSpec,
+    /// The name under which MCP clients see it.
+    pub mcp_name: String,
+    /// Its source.
+    pub plugin: Arc<Plugin>,
+    candidate: Candidate,
+}
+
+/// How a host is loaded.
+#[derive(Debug, Clone, Copy)]
+pub struct LoadOptions<'a> {
+    /// How memory for instances is found.
+    pub allocator: Allocator,
+    /// Load only this source: all that a single call needs.
+    pub only: Option<&'a str>,
+}
+
+impl Default for LoadOptions<'_> {
+    fn default() -> Self {
+        Self { allocator: Allocator::Pool(POOL), only: None }
+    }
+}
+
+/// Slots of the pool: calls that run at the same time.
+pub const POOL: u32 = 64;
+
+/// Everything that was loaded, behind the gate.
+#[derive(Debug)]
+pub struct Host {
+    settings: Settings,
+    policy: Policy,
+    tools: BTreeMap<String, Arc<Tool>>,
+    // Looked up on the way of each call; the ordered map is for listing.
+    by_id: HashMap<String, Arc<Tool>>,
+    by_mcp_name: HashMap<String, String>,
+    plugins: Vec<Arc<Plugin>>,
+    quarantined: Vec<Quarantined>,
+    warnings: Vec<String>,
+    denials: AtomicU64,
+}
+
+/// How `explain` answers.
+#[derive(Debug, Clone)]
+pub struct Explanation {
+    /// The id, cleaned.
+    pub tool: String,
+    /// Every step, in the order of the gate.
+    pub steps: Vec<Step>,
+    /// What denies, if anything.
+    pub refusal: Option<Refusal>,
+}
+
+/// Why a call does not reach a lane.
+enum Stop {
+    Refused(Refusal),
+    Absent(Error),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl Host {
+    /// Loads what the settings allow.
+    ///
+    /// # Errors
+    /// Where the sandbox itself cannot be made. A broken source is set aside, see [`Host::quarantined`].
+    pub async fn load(settings: Settings, options: LoadOptions<'_>) -> Result<Self, Error> {
+        let mut warnings = settings.warnings.clone();
+        let mut loaded = plugins::Loaded::default();
+        // Nothing of a withheld subsystem is touched, and without sources there is nothing to compile for.
+        if !settings.plugin_dirs.is_empty() {
+            let cache = config::make_folder(&settings.home.cache).ok().and_then(|()| CodeCache::open(&settings.home.cache.join("code")));
+            if cache.is_none() {
+                warnings.push(format!("compiled code is not kept: {} is not this user's alone", settings.home.cache.display()));
+            }
+            let sandbox = Sandbox::new(options.allocator, &settings.limits, cache)?;
+            warnings.extend(sandbox.fallback().map(str::to_owned));
+            loaded = plugins::load(&settings, &sandbox, options.only).await;
+        }
+        Ok(Self::register(settings, loaded, warnings))
+    }
+
+    fn register(settings: Settings, loaded: plugins::Loaded, mut warnings: Vec<String>) -> Self {
+        let policy = Policy::new(settings.deny.clone(), settings.init.clone(), settings.withheld.clone());
+        let mut tools = BTreeMap::new();
+        let mut by_mcp_name = HashMap::new();
+        let mut plugins = Vec::new();
+        for mut plugin in loaded.plugins {
+            let specs = Arc::get_mut(&mut plugin).map(|p| std::mem::take(&mut p.tools)).unwrap_or_default();
+            for spec in specs {
+                let candidate = Candidate::new(spec.id.clone(), Subsystem::PluginInit).with_missing(missing(&plugin));
+                let (id, mcp_name) = (spec.id.as_str().to_owned(), mcp_name(spec.id.source(), spec.id.tool()));
+                by_mcp_name.insert(mcp_name.clone(), id.clone());
+                tools.insert(id, Arc::new(Tool { spec, mcp_name, plugin: plugin.clone(), candidate }));
+            }
+            plugins.push(plugin);
+        }
+        for (grant, origin) in &loaded.unused_grants {
+            warnings.push(format!("the grant {} ({origin}) matches no request of a plugin that a flag named", clean::line(grant, 300)));
+        }
+        // Only when everything was read can a deny be said to match nothing.
+        if settings.init.of(Subsystem::PluginInit).enabled && settings.withheld.is_none() && loaded.skipped == 0 {
+            let ids = tools.values().map(|tool: &Arc<Tool>| (tool.spec.id.source(), tool.spec.id.tool()));
+            for (entry, origin) in settings.deny.unmatched(ids) {
+                warnings.push(format!("the deny entry `{}` ({origin}) matches no tool", clean::line(&entry, clean::NAME)));
+            }
+        }
+        let by_id = tools.iter().map(|(id, tool)| (id.clone(), tool.clone())).collect();
+        let quarantined = loaded.quarantined;
+        Self { settings, policy, tools, by_id, by_mcp_name, plugins, quarantined, warnings, denials: AtomicU64::new(0) }
+    }
+
+    /// What was decided before loading.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The limits of a session and of calls, before a manifest lowers them.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.settings.limits
+    }
+
+    /// All registered tools, in the order of their ids.
+    pub fn tools(&self) -> impl Iterator<Item = &Arc<Tool>> {
+        self.tools.values()
+    }
+
+    /// The loaded plugins.
+    #[must_use]
+    pub fn plugins(&self) -> &[Arc<Plugin>] {
+        &self.plugins
+    }
+
+    /// What was set aside, and why.
+    #[must_use]
+    pub fn quarantined(&self) -> &[Quarantined] {
+        &self.quarantined
+    }
+
+    /// What a person should know.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// The id of the tool that MCP clients know under a name.
+    #[must_use]
+    pub fn id_of_mcp_name(&self, name: &str) -> Option<&str> {
+        self.by_mcp_name.get(name).map(String::as_str)
+    }
+
+    /// Steps 1 to 5 of the gate: a tool is listed exactly when they pass.
+    ///
+    /// # Errors
+    /// The first rule that denies.
+    pub fn admit(&self, tool: &Tool) -> Result<(), Refusal> {
+        self.policy.admit(&tool.candidate).map(drop)
+    }
+
+    /// Gives a refusal its number.
+    pub fn denial(&self, id: &str, refusal: Refusal) -> Denial {
+        Denial::new(self.denials.fetch_add(1, Ordering::Relaxed) + 1, id, refusal)
+    }
+
+    /// Runs one tool: gate, record, lane. `recorded` gets the decision before anything runs.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] and [`Kind::Quarantined`]. All else that can happen to a call is in its record.
+    pub async fn call(&self, call: ToolCall, budget: Verdict, run: Run, recorded: impl FnOnce(&Decision<'_>)) -> Result<CallRecord, Error> {
+        let start = Instant::now();
+        match self.decide(&call, budget) {
+            Ok(authorized) => {
+                let gate = start.elapsed();
+                recorded(&Decision { tool: call.id, denial: None, gate });
+                Ok(dispatch(authorized, run, start, gate).await)
+            }
+            Err(Stop::Absent(error)) => Err(error),
+            Err(Stop::Refused(refusal)) => {
+                let denial = self.denial(&call.id, refusal);
+                let gate = start.elapsed();
+                recorded(&Decision { tool: denial.tool.clone(), denial: Some(&denial), gate });
+                let error = CallError { kind: Kind::Denied, message: denial.reason.clone() };
+                Ok(CallRecord {
+                    tool: denial.tool.clone(),
+                    lane: LANE,
+                    outcome: Outcome::Denied,
+                    content: Vec::new(),
+                    error: Some(error),
+                    denial: Some(denial),
+                    stats: stats(gate, gate, 0),
+                    log: Vec::new(),
+                    log_dropped: 0,
+                    absent: Vec::new(),
+                })
+            }
+        }
+    }
+
+    /// The gate, in order.
+    fn decide(&self, call: &ToolCall, budget: Verdict) -> Result<Authorized<'_, Arc<Tool>>, Stop> {
+        let Some(tool) = self.by_id.get(&call.id) else {
+            return Err(match self.policy.admit(&Candidate::unregistered(&call.id)) {
+                Err(refusal) => refusal.into(),
+                Ok(_) => Stop::Absent(self.absent(&call.id)),
+            });
+        };
+        let admitted = self.policy.admit(&tool.candidate)?;
+        let checked = admitted.arguments(arguments(tool, &call.arguments))?;
+        let budgeted = checked.budget(budget)?;
+        // No hook is configured, so no guard denies.
+        Ok(budgeted.guards(tool.clone(), call.arguments.clone(), Verdict::pass())?)
+    }
+
+    /// Every step of the gate for a tool, without running anything.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] and [`Kind::Quarantined`], where no step denies first.
+    pub fn explain(&self, id: &str, given: Option<&[u8]>) -> Result<Explanation, Error> {
+        let tool = self.by_id.get(id);
+        let unregistered = Candidate::unregistered(id);
+        let candidate = tool.map_or(&unregistered, |tool| &tool.candidate);
+        let (mut steps, mut refusal) = self.policy.explain(candidate);
+        if tool.is_none() && refusal.is_none() {
+            return Err(self.absent(id));
+        }
+        let verdict = match (tool, given) {
+            (Some(tool), Some(given)) => Some(arguments(tool, given)),
+            _ => None,
+        };
+        let step = |rule, verdict, reason: &str| Step { rule, verdict, source: Origin::BuiltIn, reason: reason.to_owned() };
+        steps.push(match (&refusal, verdict) {
+            (Some(_), _) => step(Rule::Arguments, StepVerdict::Skipped, "a step before it denied"),
+            (None, None) => step(Rule::Arguments, StepVerdict::Skipped, "no arguments were given"),
+            (None, Some(verdict)) => match self.policy.admit(candidate).and_then(|admitted| admitted.arguments(verdict)) {
+                Ok(_) => step(Rule::Arguments, StepVerdict::Pass, "they are valid against the tool's schema"),
+                Err(found) => {
+                    let denied = Step { rule: found.rule, verdict: StepVerdict::Deny, source: found.source.clone(), reason: found.reason.clone() };
+                    refusal = Some(found);
+                    denied
+                }
+            },
+        });
+        for (rule, reason) in [(Rule::Budget, "a call outside a session has no budget to spend"), (Rule::Guard, "no hook is configured")] {
+            steps.push(match &refusal {
+                Some(_) => step(rule, StepVerdict::Skipped, "a step before it denied"),
+                None => step(rule, StepVerdict::Pass, reason),
+            });
+        }
+        Ok(Explanation { tool: clean::line(id, clean::NAME), steps, refusal })
+    }
+
+    fn absent(&self, id: &str) -> Error {
+        let source = id.split('/').next().unwrap_or_default();
+        let broken = self.quarantined.iter().find(|q| q.key == id).or_else(|| self.quarantined.iter().find(|q| q.key == source && !source.is_empty()));
+        let shown = clean::line(id, clean::NAME);
+        match broken {
+            Some(broken) => {
+                let reason = format!("{shown} is not available: {} is quarantined ({}): {}", broken.source, broken.error.kind.name(), broken.error.message);
+                let error = Error::new(Kind::Quarantined, reason);
+                match &broken.error.hint {
+                    Some(hint) => error.hint(hint.clone()),
+                    None => error,
+                }
+            }
+            None => Error::new(Kind::NotFound, format!("there is no tool {shown}")).hint("palisade tools lists what there is"),
+        }
+    }
+}
+
+const LANE: &str = "wasm";
+
+/// Step 6: size, strict JSON, schema.
+fn arguments(tool: &Tool, given: &[u8]) -> Verdict {
+    let limit = tool.plugin.limits.get(Limit::Arguments);
+    let deny = |reason: String| Verdict::deny(Origin::BuiltIn, reason, None);
+    if given.len() as u64 > limit {
+        return deny(format!("they have {} bytes; the limit is {}", given.len(), Limit::Arguments.show(limit)));
+    }
+    let checked = json::parse(given).and_then(|value| tool.spec.input.validate(&value));
+    match checked {
+        Ok(()) => Verdict::pass(),
+        Err(reason) => deny(reason),
+    }
+}
+
+/// The only function that runs a tool. It reads nothing but what the authorized call owns.
+async fn dispatch(authorized: Authorized<'_, Arc<Tool>>, run: Run, start: Instant, gate: Duration) -> CallRecord {
+    let (tool, arguments) = authorized.consume();
+    let plugin = &tool.plugin;
+    // The gate parsed these very bytes, so they are UTF-8.
+    let arguments = std::str::from_utf8(&arguments).unwrap_or_default();
+    let report = plugin.component.call(tool.spec.id.tool(), arguments, &plugin.reach, &plugin.limits, run).await;
+    let (content, error) = match report.result {
+        Ok(content) => (content.into_iter().map(cleaned).collect(), None),
+        Err(failure) => (Vec::new(), Some(CallError { kind: failure.kind, message: clean::model(&failure.message) })),
+    };
+    let outcome = match error.as_ref().map(|e| e.kind) {
+        None => Outcome::Ok,
+        Some(Kind::LimitTime | Kind::LimitMemory | Kind::LimitOutput | Kind::Cancelled) => Outcome::Limit,
+        Some(_) => Outcome::Error,
+    };
+    CallRecord {
+        tool: tool.spec.id.as_str().to_owned(),
+        lane: LANE,
+        outcome,
+        content,
+        error,
+        denial: None,
+        stats: stats(start.elapsed(), gate, report.memory_peak),
+        log: report.log,
+        log_dropped: report.log_dropped,
+        absent: plugin.effective.absent.iter().map(|c| grant_flag(plugin, c)).collect(),
+    }
+}
+
+fn cleaned(content: Content) -> Content {
+    match content {
+        Content::Text(text) => Content::Text(clean::model_owned(text)),
+        Content::Json(json) => Content::Json(clean::json(json)),
+        Content::Blob { mime, data } => Content::Blob { mime: clean::line(&mime, clean::NAME), data },
+    }
+}
+
+fn stats(duration: Duration, gate: Duration, memory: usize) -> Stats {
+    let micros = |time: Duration| (time.as_secs_f64() * 1e7).round() / 10.0;
+    Stats { duration_us: micros(duration), gate_us: micros(gate), memory_peak_bytes: memory as u64, instance: "fresh" }
+}
+
+/// The needed capabilities of a plugin that nobody granted, each with what would grant it.
+fn missing(plugin: &Plugin) -> Vec<(Capability, Option<String>)> {
+    let one = |capability: &Capability| match capability {
+        // Nothing grants these yet.
+        Capability::Net(_) | Capability::Store => (capability.clone(), None),
+        _ => (capability.clone(), Some(grant_flag(plugin, capability))),
+    };
+    plugin.effective.missing.iter().map(one).collect()
+}
+
+/// The line that would grant a capability.
+fn grant_flag(plugin: &Plugin, capability: &Capability) -> String {
+    let name = &plugin.manifest.name;
+    let (grant, flag) = match plugin.scope {
+        Scope::Flag => (format!("{name}:{capability}"), true),
+        _ => (format!("{name}@sha256:{}:{capability}", plugin.identity), false),
+    };
+    let grant = clean::line(&grant, 1000);
+    let quoted = shlex::try_quote(&grant).map_or_else(|_| "''".to_owned(), std::borrow::Cow::into_owned);
+    if flag { format!("--grant {quoted}") } else { format!("add {quoted} to `grants` in your config") }
+}

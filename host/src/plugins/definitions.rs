@@ -1,0 +1,72 @@
+//! The tools of a component, checked one by one: a tool that is outside the rules is not registered, the others are.
+
+use super::Quarantined;
+use crate::clean;
+use crate::error::{Error, Kind};
+use crate::sandbox::{Definition, Hints};
+use crate::schema::Schema;
+use palisade_policy::{SourceName, ToolId};
+use std::collections::HashMap;
+
+/// Most tools of one source.
+const TOOLS: usize = 256;
+/// Largest definition, in bytes.
+const SIZE: usize = 64 * 1024;
+
+/// A tool that can be registered. Texts are cleaned for a model.
+#[derive(Debug)]
+pub struct ToolSpec {
+    /// Its id.
+    pub id: ToolId,
+    /// A short name for people.
+    pub title: Option<String>,
+    /// What it does.
+    pub description: String,
+    /// The schema of its arguments.
+    pub input: Schema,
+    /// The schema of its result.
+    pub output: Option<Schema>,
+    /// What it says of itself.
+    pub hints: Option<Hints>,
+}
+
+pub(super) fn check(source: &SourceName, given: Vec<Definition>, quarantined: &mut Vec<Quarantined>) -> Result<Vec<ToolSpec>, Error> {
+    if given.len() > TOOLS {
+        return Err(Error::new(Kind::Schema, format!("it defines {} tools; a source has at most {TOOLS}", given.len())));
+    }
+    let mut count: HashMap<String, usize> = HashMap::new();
+    given.iter().for_each(|definition| *count.entry(definition.name.clone()).or_default() += 1);
+    let mut tools = Vec::new();
+    for definition in given {
+        let id = format!("{source}/{}", definition.name);
+        let checked = match count[&definition.name] {
+            1 => one(&id, definition),
+            n => Err(Error::new(Kind::Schema, format!("{source} defines {n} tools with the id {}", clean::line(&id, clean::NAME)))),
+        };
+        match checked {
+            Ok(tool) => tools.push(tool),
+            Err(error) => {
+                let known = quarantined.iter().any(|q| q.key == id);
+                if !known {
+                    quarantined.push(Quarantined { source: clean::line(&id, clean::NAME), key: id, error });
+                }
+            }
+        }
+    }
+    Ok(tools)
+}
+
+fn one(id: &str, given: Definition) -> Result<ToolSpec, Error> {
+    let Definition { name, title, description, input_schema, output_schema, hints } = given;
+    let shown = clean::line(id, clean::NAME);
+    let about = |error: Error| Error { message: format!("{shown}: {}", error.message), ..error };
+    let id = ToolId::parse(id).map_err(|e| Error::new(Kind::Schema, format!("the tool {shown} is not registered: {e}")))?;
+    let size = [&name, &description, &input_schema].into_iter().chain(&title).chain(&output_schema).map(String::len).sum::<usize>();
+    if size > SIZE {
+        return Err(about(Error::new(Kind::Schema, format!("its definition has {size} bytes; at most {SIZE} are read"))));
+    }
+    let input = Schema::parse_arguments(&input_schema).map_err(about)?;
+    let output = output_schema.map(|text| Schema::parse(&text)).transpose().map_err(about)?;
+    let title = title.map(|t| clean::line(&t, clean::NAME));
+    Ok(ToolSpec { id, title, description: clean::model(&description), input, output, hints })
+}

@@ -1,0 +1,239 @@
+//! `plugin.toml`: what a plugin is, what it asks for, what it lowers.
+//!
+//! It is text from outside: a key we do not know is an error, and nothing in it grants anything.
+
+use crate::config::{LimitsTable, Placed, Source};
+use crate::error::{Error, Kind};
+use palisade_policy::{Access, Capability, FolderPath, Limit, Limits, Request, SourceName};
+use serde::Deserialize;
+use std::str::FromStr;
+use toml::Spanned;
+
+/// Name of the manifest in a plugin's folder.
+pub const FILE: &str = "plugin.toml";
+/// Largest manifest, in bytes.
+pub(super) const MAX: u64 = 1024 * 1024;
+/// Limits that are about one call; the others are the user's and the workspace's.
+const LIMITS: [Limit; 11] = [
+    Limit::Time,
+    Limit::DefinitionsTime,
+    Limit::Grace,
+    Limit::Memory,
+    Limit::TableElements,
+    Limit::Instances,
+    Limit::Memories,
+    Limit::Handles,
+    Limit::Arguments,
+    Limit::Result,
+    Limit::Log,
+];
+
+/// A manifest.
+#[derive(Debug, Clone)]
+pub struct Manifest {
+    /// The source part of its tools' ids.
+    pub name: SourceName,
+    /// Its version.
+    pub version: semver::Version,
+    /// What it is for; text from outside.
+    pub description: String,
+    /// The component's path inside the folder.
+    pub component: String,
+    /// What it asks for; folders are not resolved yet.
+    pub requests: Vec<Request>,
+    limits: Vec<(Limit, u64)>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    plugin: PluginTable,
+    #[serde(default)]
+    capabilities: CapabilitiesTable,
+    #[serde(default)]
+    limits: LimitsTable,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PluginTable {
+    name: Placed,
+    version: Placed,
+    #[serde(default)]
+    description: String,
+    component: Placed,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct CapabilitiesTable {
+    fs: Vec<Spanned<FsRequest>>,
+    net: Vec<Spanned<NetRequest>>,
+    env: Vec<Spanned<EnvRequest>>,
+    store: Option<Spanned<bool>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FsRequest {
+    path: String,
+    access: Access,
+    why: String,
+    #[serde(default)]
+    optional: bool,
+    mount: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NetRequest {
+    url: String,
+    why: String,
+    #[serde(default)]
+    optional: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EnvRequest {
+    name: String,
+    why: String,
+    #[serde(default)]
+    optional: bool,
+}
+
+impl Manifest {
+    /// Parses a manifest; `shown` is its path as an operator reads it.
+    ///
+    /// # Errors
+    /// [`Kind::Manifest`] with file, line and key.
+    pub fn parse(shown: &str, bytes: &[u8]) -> Result<Self, Error> {
+        let source = Source::new(shown, bytes, Kind::Manifest)?;
+        let written: Written = source.parse()?;
+        let plugin = &written.plugin;
+        let at = |placed: &Placed, key: &str, why: String| source.error(placed.span().start, &format!("`plugin.{key}`: {why}"));
+        let name = SourceName::parse(plugin.name.get_ref())
+            .map_err(|_| at(&plugin.name, "name", "it is `[a-z][a-z0-9]*([-_][a-z0-9]+)*`, at most 64 bytes".to_owned()))?;
+        let version = semver::Version::parse(plugin.version.get_ref())
+            .map_err(|e| at(&plugin.version, "version", format!("it is not a semantic version like 0.1.0: {e}")))?;
+        let component = plugin.component.get_ref();
+        if component.split('/').any(|part| part.is_empty() || matches!(part, "." | "..")) || component.contains(['\\', '\0']) {
+            return Err(at(&plugin.component, "component", "it is a path inside the folder, without `.` and `..`".to_owned()));
+        }
+        let mut limits = Vec::new();
+        for (key, value) in &written.limits {
+            let (limit, value) = Limit::parse(key.get_ref(), value.get_ref())
+                .map_err(|e| e.to_string())
+                .and_then(|(limit, value)| match LIMITS.contains(&limit) {
+                    true => Ok((limit, value)),
+                    false => Err("a manifest does not set this limit".to_owned()),
+                })
+                .map_err(|e| source.error(key.span().start, &format!("`limits.{}`: {e}", crate::clean::line(key.get_ref(), 64))))?;
+            limits.push((limit, value));
+        }
+        let requests = requests(&source, &written.capabilities)?;
+        Ok(Self { name, version, description: plugin.description.clone(), component: component.clone(), requests, limits })
+    }
+
+    /// The limits of its calls: the host's, lowered.
+    #[must_use]
+    pub fn limits(&self, host: &Limits) -> Limits {
+        let mut limits = host.clone();
+        self.limits.iter().for_each(|(limit, value)| limits.lower(*limit, *value));
+        limits
+    }
+}
+
+fn requests(source: &Source<'_>, table: &CapabilitiesTable) -> Result<Vec<Request>, Error> {
+    let mut out: Vec<Request> = Vec::new();
+    let mut mounts = std::collections::HashSet::new();
+    for placed in &table.fs {
+        let fs = placed.get_ref();
+        let refuse = |why: &str| source.error(placed.span().start, &format!("`capabilities.fs`: {why}"));
+        let path = FolderPath::from_str(&fs.path).map_err(|e| refuse(&e.to_string()))?;
+        let mount = mount(&path, fs.mount.as_deref()).map_err(refuse)?;
+        if !mounts.insert(mount.clone()) {
+            return Err(refuse(&format!("two requests have the mount {}", crate::clean::line(&mount, 200))));
+        }
+        let capability = Capability::Fs(fs.access, path);
+        out.push(Request { capability, why: fs.why.clone(), optional: fs.optional, mount: Some(mount), resolved: None });
+    }
+    let net = table.net.iter().map(|p| ("net", p.span().start, p.get_ref().url.as_str(), &p.get_ref().why, p.get_ref().optional));
+    let env = table.env.iter().map(|p| ("env", p.span().start, p.get_ref().name.as_str(), &p.get_ref().why, p.get_ref().optional));
+    for (key, at, text, why, optional) in net.chain(env) {
+        let capability = format!("{key}:{text}").parse().map_err(|e| source.error(at, &format!("`capabilities.{key}`: {e}")))?;
+        out.push(Request { capability, why: why.clone(), optional, mount: None, resolved: None });
+    }
+    if table.store.as_ref().is_some_and(|s| *s.get_ref()) {
+        let why = "keeps its own key-value store".to_owned();
+        out.push(Request { capability: Capability::Store, why, optional: false, mount: None, resolved: None });
+    }
+    Ok(out)
+}
+
+/// Where a folder appears in the guest: the workspace at `/workspace`, a folder elsewhere where the request says.
+fn mount(path: &FolderPath, written: Option<&str>) -> Result<String, &'static str> {
+    match (path, written) {
+        (FolderPath::Workspace(_), Some(_)) => Err("a folder of the workspace keeps its place; leave out `mount`"),
+        (FolderPath::Workspace(rest), None) if rest.is_empty() => Ok("/workspace".to_owned()),
+        (FolderPath::Workspace(rest), None) => Ok(format!("/workspace/{rest}")),
+        (FolderPath::Absolute(_), None) => Err("a folder outside the workspace needs a `mount`, like \"/data\""),
+        (FolderPath::Absolute(_), Some(mount)) => {
+            let mut parts = mount.split('/');
+            let absolute = parts.next() == Some("") && mount.len() > 1;
+            if !absolute || parts.any(|p| p.is_empty() || matches!(p, "." | "..")) || mount == "/workspace" || mount.starts_with("/workspace/") {
+                return Err("`mount` is an absolute guest path without `.` and `..`, and not below /workspace");
+            }
+            Ok(mount.to_owned())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "[plugin]\nname = \"a\"\nversion = \"0.1.0\"\ncomponent = \"a.wasm\"\n";
+
+    fn refused(text: &str) -> String {
+        let error = Manifest::parse("a/plugin.toml", text.as_bytes()).unwrap_err();
+        assert_eq!(error.kind, Kind::Manifest);
+        error.message
+    }
+
+    #[test]
+    fn a_manifest_is_read_whole_or_refused_with_line_and_key() {
+        assert!(Manifest::parse("a/plugin.toml", GOOD.as_bytes()).is_ok());
+        for (text, line, key) in [
+            (GOOD.replace("0.1.0", "one"), 3, "plugin.version"),
+            (GOOD.replace("\"a\"", "\"A\""), 2, "plugin.name"),
+            (GOOD.replace("a.wasm", "../a.wasm"), 4, "plugin.component"),
+            (GOOD.replace("a.wasm", "/a.wasm"), 4, "plugin.component"),
+            (format!("{GOOD}nme = 1\n"), 5, "nme"),
+            (format!("{GOOD}[capabilities]\nfs = [{{ path = \"/a\", access = \"read\", why = \"\" }}]\n"), 6, "capabilities.fs"),
+            (format!("{GOOD}[capabilities]\nfs = [{{ path = \"@workspace\", access = \"exec\", why = \"\" }}]\n"), 6, "capabilities.fs"),
+            (format!("{GOOD}[capabilities]\nnet = [{{ url = \"ftp://a\", why = \"\" }}]\n"), 6, "capabilities.net"),
+            (format!("{GOOD}[limits]\ntime = 5\n"), 6, "limits.time"),
+            (format!("{GOOD}[limits]\nturns = 5\n"), 6, "limits.turns"),
+        ] {
+            let got = refused(&text);
+            assert!(got.starts_with(&format!("a/plugin.toml:{line}: ")) && got.contains(key), "{text}\n{got}");
+        }
+    }
+
+    #[test]
+    fn two_requests_with_one_mount_are_refused() {
+        let fs = |path: &str, mount: &str| format!("{{ path = \"{path}\", access = \"read\", why = \"\"{mount} }}");
+        let two = |a: String, b: String| refused(&format!("{GOOD}[capabilities]\nfs = [{a}, {b}]\n"));
+        assert!(two(fs("@workspace", ""), fs("@workspace", "")).contains("/workspace"));
+        assert!(two(fs("/a", ", mount = \"/data\""), fs("/b", ", mount = \"/data\"")).contains("/data"));
+    }
+
+    #[test]
+    fn a_manifest_only_lowers_limits() {
+        let manifest = Manifest::parse("p", format!("{GOOD}[limits]\ntime = \"1h\"\nmemory = \"1MiB\"\n").as_bytes()).unwrap();
+        let limits = manifest.limits(&Limits::default());
+        assert_eq!(limits.get(Limit::Time), Limit::Time.default_value());
+        assert_eq!(limits.get(Limit::Memory), 1024 * 1024);
+    }
+}

@@ -1,0 +1,247 @@
+//! The plugin subsystem: find folders, check manifests, load components, hand over tools to register.
+//!
+//! The rule it keeps: what is read was allowed by the settings, each plugin stands for itself, and a broken one is set
+//! aside with its reason while the others go on.
+//!
+//! Where the rule ends: whether a tool may be called is the gate's business, how it runs the sandbox's.
+//!
+//! Never here: sessions, the command line, a decision.
+
+mod definitions;
+mod manifest;
+
+pub use definitions::ToolSpec;
+pub use manifest::Manifest;
+
+use crate::clean;
+use crate::config::{Scope, Settings, SourceDir, shown};
+use crate::error::{Error, Kind};
+use crate::files::{Folder, ReadError};
+use crate::sandbox::{Prepared, Reach, Sandbox};
+use palisade_policy::{Capability, Effective, FolderPath, Grant, Identity, Limit, Limits, Origin, effective};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A loaded plugin.
+#[derive(Debug)]
+pub struct Plugin {
+    /// What its manifest says, with folders resolved.
+    pub manifest: Manifest,
+    /// SHA-256 over manifest and component.
+    pub identity: Identity,
+    /// Who named it.
+    pub scope: Scope,
+    /// Its folder, as an operator reads it.
+    pub folder: String,
+    /// Requested ∩ granted.
+    pub effective: Effective,
+    /// Its compiled component.
+    pub component: Arc<Prepared>,
+    /// The opened folders and variables of its grants.
+    pub reach: Reach,
+    /// The limits of its calls.
+    pub limits: Limits,
+    /// Its tools that can be registered.
+    pub tools: Vec<ToolSpec>,
+}
+
+/// Something that was set aside.
+#[derive(Debug, Clone)]
+pub struct Quarantined {
+    /// The plugin's name, its folder where it has none, or one tool's id.
+    pub source: String,
+    /// The key by which a call would ask for it: a source name or a tool id.
+    pub key: String,
+    /// What broke it.
+    pub error: Error,
+}
+
+/// What loading gave.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// The plugins.
+    pub plugins: Vec<Arc<Plugin>>,
+    /// What is broken.
+    pub quarantined: Vec<Quarantined>,
+    /// Plugins that were found and, not being asked for, left unloaded.
+    pub skipped: usize,
+    /// Grants that give nothing, as `(grant, where)`.
+    pub unused_grants: Vec<(String, Origin)>,
+}
+
+/// A plugin whose manifest was read.
+struct Found {
+    folder: Folder,
+    shown: String,
+    scope: Scope,
+    manifest: Manifest,
+    bytes: Vec<u8>,
+}
+
+/// Loads all plugins the settings allow, or only the one named `only`.
+pub async fn load(settings: &Settings, sandbox: &Sandbox, only: Option<&str>) -> Loaded {
+    let mut loaded = Loaded::default();
+    let found = find(settings, &mut loaded.quarantined);
+    loaded.unused_grants = unused_grants(settings, &found);
+    for plugin in found {
+        if only.is_some_and(|name| name != plugin.manifest.name.as_str()) {
+            loaded.skipped += 1;
+            continue;
+        }
+        let name = plugin.manifest.name.to_string();
+        match load_one(settings, sandbox, plugin, &mut loaded.quarantined).await {
+            Ok(plugin) => loaded.plugins.push(Arc::new(plugin)),
+            Err(error) => loaded.quarantined.push(Quarantined { source: name.clone(), key: name, error }),
+        }
+    }
+    loaded
+}
+
+/// Loads the one plugin of a folder a person named.
+///
+/// # Errors
+/// What is wrong with it.
+pub async fn load_folder(settings: &Settings, sandbox: &Sandbox, folder: &std::path::Path) -> Result<(Plugin, Vec<Quarantined>), Error> {
+    let dir = SourceDir { folder: folder.to_owned(), single: true, scope: Scope::Flag, origin: Origin::Flag("--plugin") };
+    let opened = open(settings, &dir)?;
+    let found = read_manifest(settings, opened, Scope::Flag)?;
+    let mut quarantined = Vec::new();
+    let plugin = load_one(settings, sandbox, found, &mut quarantined).await?;
+    Ok((plugin, quarantined))
+}
+
+fn find(settings: &Settings, quarantined: &mut Vec<Quarantined>) -> Vec<Found> {
+    let mut by_name: BTreeMap<String, Vec<Found>> = BTreeMap::new();
+    let mut seen: Vec<PathBuf> = Vec::new();
+    let mut broken = |source: String, key: String, error: Error| quarantined.push(Quarantined { source, key, error });
+    for dir in &settings.plugin_dirs {
+        let shown_dir = clean::line(&dir.folder.display().to_string(), clean::NAME);
+        let folders = match open(settings, dir).and_then(|folder| candidates(folder, dir)) {
+            Ok(folders) => folders,
+            Err(error) => {
+                let key = dir.folder.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+                broken(shown_dir, key, error);
+                continue;
+            }
+        };
+        for folder in folders {
+            // One folder named twice is one plugin.
+            if seen.iter().any(|path| path == folder.path()) {
+                continue;
+            }
+            seen.push(folder.path().to_owned());
+            let key = folder.path().file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+            let shown_folder = clean::line(&shown(folder.path(), settings.workspace.folder.path()), clean::NAME);
+            match read_manifest(settings, folder, dir.scope) {
+                Ok(found) => by_name.entry(found.manifest.name.to_string()).or_default().push(found),
+                Err(error) => broken(shown_folder, key, error),
+            }
+        }
+    }
+    let mut found = Vec::new();
+    for (name, mut group) in by_name {
+        // Between user and workspace, the user's stays.
+        if group.iter().any(|f| f.scope != Scope::Workspace) {
+            for lost in group.extract_if(.., |f| f.scope == Scope::Workspace) {
+                let error = Error::new(Kind::Manifest, format!("the user's own plugin has the name `{name}` too, and stays"));
+                broken(lost.shown, String::new(), error);
+            }
+        }
+        if group.len() > 1 {
+            let folders = group.iter().map(|f| f.shown.clone()).collect::<Vec<_>>().join(" and ");
+            let error = Error::new(Kind::Manifest, format!("the plugins in {folders} have one name, `{name}`; remove or rename one"));
+            broken(name.clone(), name, error);
+            continue;
+        }
+        found.append(&mut group);
+    }
+    found
+}
+
+fn open(settings: &Settings, dir: &SourceDir) -> Result<Folder, Error> {
+    let opened = match (dir.scope, dir.folder.to_str()) {
+        (Scope::Workspace, Some(".")) => Folder::open(settings.workspace.folder.path()),
+        (Scope::Workspace, Some(below)) => settings.workspace.folder.folder(below),
+        (Scope::Workspace, None) => Err(ReadError::Outside),
+        _ => Folder::open(&dir.folder),
+    };
+    opened.map_err(|e| Error::new(Kind::Manifest, format!("the plugin folder that {} names: {e}", dir.origin)))
+}
+
+/// The folder itself where it is a plugin, else its subfolders that are.
+fn candidates(folder: Folder, dir: &SourceDir) -> Result<Vec<Folder>, Error> {
+    if dir.single || folder.has(manifest::FILE) {
+        return Ok(vec![folder]);
+    }
+    let names = folder.names().map_err(|e| Error::new(Kind::Manifest, format!("the plugin folder that {} names: {e}", dir.origin)))?;
+    let below = names.iter().filter_map(|name| folder.folder(name).ok());
+    Ok(below.filter(|folder| folder.has(manifest::FILE)).collect())
+}
+
+fn read_manifest(settings: &Settings, folder: Folder, scope: Scope) -> Result<Found, Error> {
+    let shown = clean::line(&shown(folder.path(), settings.workspace.folder.path()), clean::NAME);
+    let name = format!("{shown}/{}", manifest::FILE);
+    let bytes = folder.read(manifest::FILE, manifest::MAX).map_err(|e| Error::new(Kind::Manifest, format!("{name}: {e}")))?;
+    let mut manifest = Manifest::parse(&name, &bytes)?;
+    for request in &mut manifest.requests {
+        if let Capability::Fs(_, path) = &request.capability {
+            let path = match path {
+                FolderPath::Workspace(_) if settings.workspace.unusable.is_some() => None,
+                FolderPath::Workspace(rest) => Some(settings.workspace.folder.path().join(rest)),
+                FolderPath::Absolute(path) => Some(PathBuf::from(path)),
+            };
+            request.resolved = path.and_then(|p| std::fs::canonicalize(p).ok());
+        }
+    }
+    Ok(Found { folder, shown, scope, manifest, bytes })
+}
+
+async fn load_one(settings: &Settings, sandbox: &Sandbox, found: Found, quarantined: &mut Vec<Quarantined>) -> Result<Plugin, Error> {
+    let Found { folder, shown, scope, manifest, bytes } = found;
+    let path = format!("{shown}/{}", clean::line(&manifest.component, clean::NAME));
+    let wasm = folder
+        .read(&manifest.component, settings.limits.get(Limit::Component))
+        .map_err(|e| Error::new(Kind::Component, format!("{path}: {e}")))?;
+    let identity = identity(&bytes, &wasm);
+    let effective = effective(&manifest.requests, &grants_for(settings, scope, manifest.name.as_str(), identity));
+    let variables = effective.variables.iter().filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))).collect();
+    let reach = Reach::open(&effective.folders, variables).map_err(|e| Error::new(Kind::Io, e.to_string()))?;
+    let limits = manifest.limits(&settings.limits);
+    let component = sandbox.prepare(&wasm, &limits).map_err(|mut error| {
+        error.message = format!("{path}: {}", error.message);
+        error
+    })?;
+    let given = component
+        .definitions(&limits)
+        .await
+        .map_err(|f| Error::new(Kind::Component, format!("{path}: reading its definitions failed ({}): {}", f.kind.name(), f.message)))?;
+    let tools = definitions::check(&manifest.name, given, quarantined).map_err(|error| Error { message: format!("{path}: {error}"), ..error })?;
+    Ok(Plugin { manifest, identity, scope, folder: shown, effective, component, reach, limits, tools })
+}
+
+/// The grants that name a source: flags bind to what flags supplied, stored grants to exact bytes.
+fn grants_for(settings: &Settings, scope: Scope, name: &str, identity: Identity) -> Vec<Grant> {
+    let binds = |grant: &&Grant| {
+        let identity = if scope == Scope::Flag { grant.identity.is_none() } else { grant.identity == Some(identity) };
+        identity && grant.source.as_str() == name
+    };
+    settings.grants.iter().filter(binds).cloned().collect()
+}
+
+/// The identity of a plugin: over the digests of manifest and component, so that no byte can move from one to the other.
+fn identity(manifest: &[u8], component: &[u8]) -> Identity {
+    let both = [Sha256::digest(manifest), Sha256::digest(component)].concat();
+    Identity(Sha256::digest(&both).into())
+}
+
+/// Flag grants that meet no request of a plugin that a flag supplied.
+fn unused_grants(settings: &Settings, found: &[Found]) -> Vec<(String, Origin)> {
+    let used = |grant: &Grant| {
+        let mut plugins = found.iter().filter(|f| f.scope == Scope::Flag && f.manifest.name == grant.source);
+        plugins.any(|f| !effective(&f.manifest.requests, std::slice::from_ref(grant)).used.is_empty())
+    };
+    let flags = settings.grants.iter().filter(|grant| grant.identity.is_none() && !used(grant));
+    flags.map(|grant| (grant.to_string(), grant.origin.clone())).collect()
+}

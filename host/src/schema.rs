@@ -1,0 +1,168 @@
+//! The schema of a tool: checked within bounds, and a validator built only when the first call needs it.
+//!
+//! A schema comes from outside. Before anything walks it, it is bounded in size, depth and nodes *after* expanding its
+//! references, so that it can neither loop nor double. References stay inside the document, and patterns run on an engine
+//! that is linear in its input.
+
+use crate::error::{Error, Kind};
+use serde_json::Value;
+use std::sync::OnceLock;
+
+/// Largest schema, in bytes.
+const SIZE: usize = 64 * 1024;
+/// Deepest nesting after expanding references. An 1.8 kB schema of doubling references kept a validator busy for 3 s.
+const DEPTH: usize = 32;
+/// Most nodes after expanding references.
+const NODES: usize = 2000;
+/// Largest compiled pattern, in bytes: well above any pattern for an argument.
+const PATTERN: usize = 1024 * 1024;
+
+/// A schema within bounds.
+#[derive(Debug)]
+pub struct Schema {
+    value: Value,
+    validator: OnceLock<Result<jsonschema::Validator, String>>,
+}
+
+impl Schema {
+    /// Checks a schema of a tool's arguments or result.
+    ///
+    /// # Errors
+    /// [`Kind::Schema`]: it is not JSON, too large, recursive, not a schema, or refers outside itself.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let refuse = |message: String| Error::new(Kind::Schema, message);
+        if text.len() > SIZE {
+            return Err(refuse(format!("the schema has {} bytes; at most {SIZE} are read", text.len())));
+        }
+        let value = crate::json::parse(text.as_bytes()).map_err(|e| refuse(format!("the schema is refused: {e}")))?;
+        if !value.is_object() {
+            return Err(refuse("the schema is not a JSON object".to_owned()));
+        }
+        let mut nodes = 0;
+        walk(&value, &value, DEPTH, &mut nodes).map_err(refuse)?;
+        if !jsonschema::draft202012::meta::is_valid(&value) {
+            return Err(refuse("it is not a JSON Schema of draft 2020-12".to_owned()));
+        }
+        Ok(Self { value, validator: OnceLock::new() })
+    }
+
+    /// Like [`Schema::parse`], for arguments: an object.
+    ///
+    /// # Errors
+    /// Also where its `type` is not `object`.
+    pub fn parse_arguments(text: &str) -> Result<Self, Error> {
+        let schema = Self::parse(text)?;
+        if schema.value.get("type").and_then(Value::as_str) != Some("object") {
+            return Err(Error::new(Kind::Schema, "the schema of the arguments does not have the type `object`"));
+        }
+        Ok(schema)
+    }
+
+    /// The schema as JSON.
+    #[must_use]
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+
+    /// Builds the validator, so that a pattern that does not compile is found when the tool is loaded.
+    ///
+    /// # Errors
+    /// [`Kind::Schema`].
+    pub fn build(&self) -> Result<(), Error> {
+        self.validator().map(drop).map_err(|e| Error::new(Kind::Schema, e.to_owned()))
+    }
+
+    /// Whether the value is valid.
+    ///
+    /// # Errors
+    /// One sentence: where, and which keyword refused it.
+    pub fn validate(&self, value: &Value) -> Result<(), String> {
+        let validator = self.validator().map_err(str::to_owned)?;
+        validator.validate(value).map_err(|error| {
+            let at = error.instance_path().to_string();
+            let place = if at.is_empty() { String::new() } else { format!(" at {at}") };
+            format!("{error}{place}")
+        })
+    }
+
+    fn validator(&self) -> Result<&jsonschema::Validator, &str> {
+        let build = || {
+            jsonschema::options()
+                .with_draft(jsonschema::Draft::Draft202012)
+                .with_pattern_options(jsonschema::PatternOptions::regex().size_limit(PATTERN).dfa_size_limit(PATTERN))
+                .offline()
+                .build(&self.value)
+                .map_err(|error| format!("the schema is refused: {error}"))
+        };
+        self.validator.get_or_init(build).as_ref().map_err(String::as_str)
+    }
+}
+
+/// Counts the nodes below `node`, following references.
+fn walk(root: &Value, node: &Value, depth: usize, nodes: &mut usize) -> Result<(), String> {
+    *nodes += 1;
+    if *nodes > NODES {
+        return Err(format!("the schema has more than {NODES} nodes after expanding its references"));
+    }
+    let Some(depth) = depth.checked_sub(1) else {
+        return Err(format!("the schema is recursive, or deeper than {DEPTH} after expanding its references"));
+    };
+    match node {
+        Value::Object(map) => {
+            for (key, value) in map {
+                match (key.as_str(), value) {
+                    // `$ref` as a property's name is followed by an object and not by a text.
+                    ("$ref", Value::String(target)) => {
+                        let pointer = target.strip_prefix('#').filter(|p| p.is_empty() || p.starts_with('/'));
+                        let found = pointer.and_then(|p| root.pointer(p));
+                        walk(root, found.ok_or("a `$ref` of the schema does not point inside it (write #/$defs/NAME)")?, depth, nodes)?;
+                    }
+                    ("$dynamicRef" | "$recursiveRef" | "$id" | "$anchor" | "$dynamicAnchor", Value::String(_)) => {
+                        return Err(format!("the schema uses `{key}`; only `$ref` inside the document is read"));
+                    }
+                    _ => walk(root, value, depth, nodes)?,
+                }
+            }
+            Ok(())
+        }
+        Value::Array(items) => items.iter().try_for_each(|item| walk(root, item, depth, nodes)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schemas_that_cost_or_reach_out_are_refused() {
+        let doubling: String = (0..24).map(|i| format!(r##""d{i}":{{"allOf":[{{"$ref":"#/$defs/d{n}"}},{{"$ref":"#/$defs/d{n}"}}]}},"##, n = i + 1)).collect();
+        let doubling = format!(r##"{{"type":"object","$ref":"#/$defs/d0","$defs":{{{doubling}"d24":true}}}}"##);
+        for (bad, why) in [
+            (doubling.as_str(), "nodes"),
+            (r##"{"type":"object","properties":{"a":{"$ref":"#"}}}"##, "nodes"),
+            (r#"{"type":"object","$ref":"https://example.com/x"}"#, "inside"),
+            (r#"{"type":"object","properties":{"a":{"$ref":"other.json"}}}"#, "inside"),
+            (r#"{"type":"object","$dynamicRef":"x"}"#, "$dynamicRef"),
+            (r#"{"type":7}"#, "2020-12"),
+            (r#"{"type":"string"}"#, "object"),
+            ("[]", "object"),
+            ("{", "JSON"),
+        ] {
+            let got = Schema::parse_arguments(bad).and_then(|s| s.build()).unwrap_err();
+            assert_eq!(got.kind, Kind::Schema);
+            let recursive = got.message.contains("recursive");
+            assert!(got.message.contains(why) || (why == "nodes" && recursive), "{bad}: {}", got.message);
+        }
+        let lookbehind = r#"{"type":"object","properties":{"a":{"pattern":"(?<=x)y"}}}"#;
+        assert!(Schema::parse_arguments(lookbehind).unwrap().build().is_err());
+    }
+
+    #[test]
+    fn a_refusal_names_the_place() {
+        let schema = Schema::parse_arguments(r#"{"type":"object","properties":{"n":{"type":"integer"}},"additionalProperties":false}"#).unwrap();
+        assert!(schema.validate(&serde_json::json!({"n": 1})).is_ok());
+        assert!(schema.validate(&serde_json::json!({"n": "x"})).unwrap_err().contains("/n"));
+        assert!(schema.validate(&serde_json::json!({"m": 1})).unwrap_err().contains("'m'"));
+    }
+}
