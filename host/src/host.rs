@@ -84,6 +84,7 @@ pub struct Host {
     plugins: Vec<Arc<Plugin>>,
     quarantined: Vec<Quarantined>,
     warnings: Vec<String>,
+    allocator: Option<Allocator>,
     denials: AtomicU64,
 }
 
@@ -118,6 +119,7 @@ impl Host {
     pub async fn load(settings: Settings, options: LoadOptions<'_>) -> Result<Self, Error> {
         let mut warnings = settings.warnings.clone();
         let mut loaded = plugins::Loaded::default();
+        let mut allocator = None;
         // Nothing of a withheld subsystem is touched, and without sources there is nothing to compile for.
         if !settings.plugin_dirs.is_empty() {
             let cache = config::make_folder(&settings.home.cache).ok().and_then(|()| CodeCache::open(&settings.home.cache.join("code")));
@@ -125,13 +127,14 @@ impl Host {
                 warnings.push(format!("compiled code is not kept: {} is not this user's alone", settings.home.cache.display()));
             }
             let sandbox = Sandbox::new(options.allocator, &settings.limits, cache)?;
+            allocator = Some(sandbox.allocator());
             warnings.extend(sandbox.fallback().map(str::to_owned));
             loaded = plugins::load(&settings, &sandbox, options.only).await;
         }
-        Ok(Self::register(settings, loaded, warnings))
+        Ok(Self::register(settings, loaded, warnings, allocator))
     }
 
-    fn register(settings: Settings, loaded: plugins::Loaded, mut warnings: Vec<String>) -> Self {
+    fn register(settings: Settings, loaded: plugins::Loaded, mut warnings: Vec<String>, allocator: Option<Allocator>) -> Self {
         let policy = Policy::new(settings.deny.clone(), settings.init.clone(), settings.withheld.clone());
         let mut tools = BTreeMap::new();
         let mut by_mcp_name = HashMap::new();
@@ -158,7 +161,7 @@ impl Host {
         }
         let by_id = tools.iter().map(|(id, tool)| (id.clone(), tool.clone())).collect();
         let quarantined = loaded.quarantined;
-        Self { settings, policy, tools, by_id, by_mcp_name, plugins, quarantined, warnings, denials: AtomicU64::new(0) }
+        Self { settings, policy, tools, by_id, by_mcp_name, plugins, quarantined, warnings, allocator, denials: AtomicU64::new(0) }
     }
 
     /// What was decided before loading.
@@ -194,6 +197,12 @@ impl Host {
     #[must_use]
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// How memory for instances is found; `None` where there is nothing to run.
+    #[must_use]
+    pub fn allocator(&self) -> Option<Allocator> {
+        self.allocator
     }
 
     /// The id of the tool that MCP clients know under a name.

@@ -6,6 +6,7 @@ mod error;
 pub mod files;
 mod host;
 mod json;
+pub mod mcp;
 pub mod plugins;
 pub mod record;
 pub mod redact;

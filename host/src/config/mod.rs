@@ -19,7 +19,7 @@ pub use trust::WorkspaceTrust;
 use crate::error::{Error, Kind};
 use crate::files::{Folder, ReadError, read_open};
 use file::{ConfigFile, DenyTable};
-use palisade_policy::{DenyList, Grant, Init, InitReport, Limits, Origin, Profile, Subsystem};
+use palisade_policy::{DenyList, Grant, Init, InitReport, Limit, Limits, Origin, Profile, Subsystem};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -51,6 +51,8 @@ pub struct Options {
     pub plugin_dirs: Vec<PathBuf>,
     /// `--grant`, in the short form.
     pub grants: Vec<String>,
+    /// Limits that a person typed: they may raise what the user's config says, and never what a workspace lowered.
+    pub limits: Vec<(Limit, u64)>,
 }
 
 /// Who named a source.
@@ -157,7 +159,12 @@ impl Merge<'_> {
             Ok(())
         })?;
         let profile = self.profile(&user, &mut limits)?;
+        let before = limits.clone();
         self.file.limits(&file.limits, &mut limits, Limits::only_lower)?;
+        for &(limit, value) in &self.options.limits {
+            let lowered = limits.get(limit) < before.get(limit);
+            limits.set(limit, if lowered { value.min(limits.get(limit)) } else { value });
+        }
         let mut deny = self.options.deny.clone();
         for (flag, entries) in [("--deny-tool", &self.options.deny_tools), ("--deny-prefix", &self.options.deny_prefixes)] {
             for entry in entries {

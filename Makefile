@@ -1,0 +1,58 @@
+# make demo    the main job, from nothing: tools, plugins, a session over this repository
+# make test    all tests
+# make lint    formatting, lints, licenses and advisories, planted secrets
+# make bench   costs, as ratios to a floor measured in the same run
+# make interop what needs programs from other registries; skips what is missing and counts it
+# make plugins the example plugins, to target/plugins/NAME/{plugin.toml,NAME.wasm}
+
+SHELL   := /bin/bash
+WASM    := wasm32-wasip2
+OUT     := $(or $(CARGO_TARGET_DIR),target)
+PLUGINS := $(notdir $(wildcard example-plugins/*))
+NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
+
+.PHONY: demo test lint bench interop plugins guests setup
+.DEFAULT_GOAL := test
+
+setup:
+	@echo 'fn main() {}' | rustc --target $(WASM) --crate-name probe --emit metadata --out-dir "$$(mktemp -d)" - 2>/dev/null \
+	  || rustup target add $(WASM)
+
+plugins: setup
+	cargo build --locked --profile plugin --target $(WASM) $(addprefix -p ,$(PLUGINS))
+	@for name in $(PLUGINS); do \
+	  mkdir -p target/plugins/$$name && \
+	  cp example-plugins/$$name/plugin.toml target/plugins/$$name/ && \
+	  cp $(OUT)/$(WASM)/plugin/$${name//-/_}.wasm target/plugins/$$name/$$name.wasm || exit 1; \
+	done
+
+guests: setup
+	cargo build --locked --profile plugin --target $(WASM) -p palisade-guests --lib --examples
+	@mkdir -p target/guests && cp $(OUT)/$(WASM)/plugin/palisade_guests.wasm target/guests/guest.wasm && \
+	  cp $(OUT)/$(WASM)/plugin/examples/definitions_*.wasm target/guests/
+
+demo: plugins
+	cargo build --locked --release -p palisade
+	@PALISADE=$(OUT)/release/palisade tests/demo.sh
+
+test: plugins guests
+ifeq ($(NEXTEST),yes)
+	cargo nextest run --locked --workspace --all-targets --no-fail-fast
+else
+	cargo test --locked --workspace --all-targets --no-fail-fast
+endif
+	cargo test --locked --workspace --doc
+
+lint: setup
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo clippy --locked --profile plugin --target $(WASM) $(addprefix -p ,$(PLUGINS)) -- -D warnings
+	tests/lint.sh
+
+bench: plugins
+	cargo build --locked --release -p palisade
+	cargo bench --locked -p palisade-tests --bench cost
+
+interop: plugins
+	cargo build --locked --release -p palisade
+	PALISADE=$(OUT)/release/palisade tests/interop.sh

@@ -1,0 +1,194 @@
+//! The command line: one file a command.
+//!
+//! The rule it keeps: payload on stdout, all else on stderr; the exit code says how it ended. It decides nothing and runs
+//! no tool itself.
+
+mod call;
+mod explain;
+mod output;
+mod plugin;
+mod run;
+mod serve;
+mod session;
+mod signals;
+mod status;
+mod tools;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use output::Output;
+use palisade::config::{Home, Options, Settings};
+use palisade::sandbox::Allocator;
+use palisade::{Error, Host, Kind, LoadOptions};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Runs tools that other people wrote for AI agents, behind a fence.
+#[derive(Parser)]
+#[command(name = "palisade", version, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Args)]
+struct Global {
+    /// Level of trust: untrusted (the default), trusted, or one of your own
+    #[arg(long, global = true, value_name = "NAME")]
+    profile: Option<String>,
+    /// Folder the agent works on (default: the current one)
+    #[arg(long, global = true, value_name = "DIR")]
+    workspace: Option<PathBuf>,
+    /// Config file, instead of your own
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// For this command, let the sources count that the workspace's palisade.toml names
+    #[arg(long, global = true)]
+    trust_workspace: bool,
+    /// Deny a tool: its id, bare name or MCP name, in any letter case
+    #[arg(long, global = true, value_name = "NAME")]
+    deny_tool: Vec<String>,
+    /// Deny every tool that starts so, in any letter case
+    #[arg(long, global = true, value_name = "PREFIX")]
+    deny_prefix: Vec<String>,
+    /// Folder of one plugin
+    #[arg(long, global = true, value_name = "DIR")]
+    plugin: Vec<PathBuf>,
+    /// Folder of plugin folders
+    #[arg(long, global = true, value_name = "DIR")]
+    plugin_dir: Vec<PathBuf>,
+    /// Allow a source one capability, e.g. search:fs:read:@workspace
+    #[arg(long, global = true, value_name = "SOURCE:CAPABILITY")]
+    grant: Vec<String>,
+    /// How the payload is printed
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Only errors and denials on stderr
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// More on stderr: debug lines of guests
+    #[arg(short, long, global = true)]
+    verbose: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Route prompts to tools, call them, report
+    Run(run::RunArgs),
+    /// Call one tool
+    Call(call::CallArgs),
+    /// List the tools an agent would see
+    Tools(tools::ToolsArgs),
+    /// Show every step of the gate for a tool, without running it
+    Explain(explain::ExplainArgs),
+    /// Show profile, trust, subsystems and what is quarantined
+    Status,
+    /// Plugins
+    #[command(subcommand)]
+    Plugin(plugin::PluginCommand),
+    /// Stored sessions of this workspace
+    #[command(subcommand)]
+    Session(session::SessionCommand),
+    /// MCP server on stdio
+    Serve,
+}
+
+/// What every command gets.
+struct Context {
+    options: Options,
+    out: Output,
+}
+
+impl Context {
+    fn settings(&self) -> Result<Settings, Error> {
+        Settings::resolve(&self.options, Home::from_environment()?)
+    }
+
+    /// Loads a host and prints what a person should know of it.
+    async fn host(&self, load: LoadOptions<'_>) -> Result<Host, Error> {
+        let host = Host::load(self.settings()?, load).await?;
+        self.out.about(&host);
+        Ok(host)
+    }
+
+    /// A host for a single call: nothing is reserved that only many calls pay back.
+    async fn one_shot(&self, only: Option<&str>) -> Result<Host, Error> {
+        self.host(LoadOptions { allocator: Allocator::OnDemand, only }).await
+    }
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let global = cli.global;
+    let out = Output::new(global.format == Format::Json, global.quiet, global.verbose);
+    let options = Options {
+        profile: global.profile,
+        workspace: global.workspace,
+        config: global.config,
+        trust_workspace: global.trust_workspace,
+        deny_tools: global.deny_tool,
+        deny_prefixes: global.deny_prefix,
+        plugins: global.plugin,
+        plugin_dirs: global.plugin_dir,
+        grants: global.grant,
+        ..Options::default()
+    };
+    let context = Context { options, out };
+    match runtime(matches!(cli.command, Command::Serve)) {
+        Ok(runtime) => {
+            let ended = runtime.block_on(dispatch(&context, cli.command));
+            // A thread that is stuck in a system call is not waited for.
+            runtime.shutdown_background();
+            ended.unwrap_or_else(|error| context.out.fail(&error))
+        }
+        Err(error) => context.out.fail(&Error::io("the runtime", &error)),
+    }
+}
+
+async fn dispatch(context: &Context, command: Command) -> Result<ExitCode, Error> {
+    match command {
+        Command::Run(args) => run::run(context, args).await,
+        Command::Call(args) => call::run(context, args).await,
+        Command::Tools(args) => tools::run(context, args).await,
+        Command::Explain(args) => explain::run(context, args).await,
+        Command::Status => status::run(context).await,
+        Command::Plugin(command) => plugin::run(context, command).await,
+        Command::Session(command) => session::run(context, command),
+        Command::Serve => serve::run(context).await,
+    }
+}
+
+/// A server runs many calls at once; every other command waits for one thing at a time.
+fn runtime(server: bool) -> std::io::Result<tokio::runtime::Runtime> {
+    let mut builder = if server { tokio::runtime::Builder::new_multi_thread() } else { tokio::runtime::Builder::new_current_thread() };
+    builder.enable_time().build()
+}
+
+fn usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    // The command line did not parse, so its format flag is looked for by hand.
+    let args: Vec<String> = std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect();
+    let json = args.iter().any(|a| a == "--format=json") || args.windows(2).any(|w| w == ["--format", "json"]);
+    let text = error.to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let (message, rest) = text.split_once("\n\n").unwrap_or((text, ""));
+    let mut shown = Error::new(Kind::Usage, message.trim());
+    if !rest.trim().is_empty() {
+        shown = shown.hint(rest.split_whitespace().collect::<Vec<_>>().join(" "));
+    }
+    Output::new(json, false, false).fail(&shown)
+}

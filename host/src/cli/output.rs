@@ -1,0 +1,161 @@
+//! What a person reads: payload on stdout, all else on stderr, everything from outside cleaned.
+
+use palisade::record::{CallRecord, Decision};
+use palisade::session::Event;
+use palisade::{Error, Host, Kind, clean};
+use serde::Serialize;
+use serde_json::json;
+use std::io::Write;
+use std::process::ExitCode;
+
+#[derive(Clone)]
+pub struct Output {
+    pub json: bool,
+    quiet: bool,
+    verbose: bool,
+}
+
+impl Output {
+    pub fn new(json: bool, quiet: bool, verbose: bool) -> Self {
+        Self { json, quiet, verbose }
+    }
+
+    /// The payload: one JSON document, or text.
+    pub fn payload(&self, document: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Error> {
+        let mut shown = if self.json {
+            serde_json::to_string(document).map_err(|e| Error::internal("the output as JSON", &e))?
+        } else {
+            text()
+        };
+        if !shown.ends_with('\n') {
+            shown.push('\n');
+        }
+        let mut stdout = std::io::stdout().lock();
+        match stdout.write_all(shown.as_bytes()).and_then(|()| stdout.flush()) {
+            // Whoever reads has read enough.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+            other => other.map_err(|e| Error::io("standard output", &e)),
+        }
+    }
+
+    /// The last line of stderr, and the exit code.
+    pub fn fail(&self, error: &Error) -> ExitCode {
+        let message = clean::line(&error.message, clean::TEXT);
+        let hint = error.hint.as_ref().map(|h| clean::line(h, clean::TEXT));
+        if self.json {
+            line(&json!({"error": {"kind": error.kind.name(), "message": message, "hint": hint}}).to_string());
+        } else {
+            line(&format!("error ({}): {message}", error.kind.name()));
+            if let Some(hint) = hint {
+                line(&format!("hint: {hint}"));
+            }
+        }
+        ExitCode::from(error.kind.exit_code())
+    }
+
+    /// Something a person should know.
+    pub fn warn(&self, text: &str) {
+        if !self.quiet {
+            line(&format!("warning: {}", clean::line(text, clean::TEXT)));
+        }
+    }
+
+    /// Something a person asked to be told.
+    pub fn note(&self, text: &str) {
+        if !self.quiet {
+            line(text);
+        }
+    }
+
+    /// Warnings, what is quarantined, and what `--trust-workspace` activated.
+    pub fn about(&self, host: &Host) {
+        for warning in host.warnings() {
+            self.warn(warning);
+        }
+        for broken in host.quarantined() {
+            self.warn(&format!("{} is quarantined ({}): {}", broken.source, broken.error.kind.name(), broken.error.message));
+        }
+        if host.settings().workspace_trust.trusted {
+            let activated: Vec<_> = host.plugins().iter().filter(|p| p.scope == palisade::config::Scope::Workspace).collect();
+            for plugin in &activated {
+                let (name, version) = (&plugin.manifest.name, &plugin.manifest.version);
+                self.note(&format!("--trust-workspace activates the plugin {name} {version} in {} (sha256:{})", plugin.folder, plugin.identity));
+            }
+            if activated.is_empty() {
+                self.note("--trust-workspace activates nothing: palisade.toml names no plugin that loads");
+            }
+        }
+    }
+
+    /// The gate's part of a call's line; an allowed call goes on in [`Output::ended`].
+    pub fn decided(&self, decision: &Decision<'_>) {
+        if decision.denial.is_some() {
+            line(&format!("{}: {}", decision.tool, decision.line()));
+        } else if !self.quiet {
+            put(&format!("{}: {}", decision.tool, decision.line()));
+        }
+    }
+
+    /// The sandbox's part of a call's line, and what the guest logged.
+    pub fn ended(&self, record: &CallRecord) {
+        if record.denial.is_some() || self.quiet {
+            return;
+        }
+        line(&record.line());
+        for entry in record.log.iter().filter(|entry| self.verbose || entry.level != "debug") {
+            line(&format!("{} {}: {}", record.tool, entry.level, clean::line(&entry.message, clean::TEXT)));
+        }
+        if record.log_dropped > 0 {
+            line(&format!("{}: {} more log lines found no room", record.tool, record.log_dropped));
+        }
+        if record.error.as_ref().is_some_and(|e| e.kind == Kind::ToolFailed) {
+            for grant in &record.absent {
+                line(&format!("{}: an optional capability was not granted; to allow it: {grant}", record.tool));
+            }
+        }
+    }
+
+    /// Like [`Output::event`], a line for each half: other calls may come between them.
+    pub fn concurrent(&self, event: &Event<'_>) {
+        match event {
+            Event::Decided(decision) if decision.denial.is_none() && self.quiet => {}
+            Event::Decided(decision) => line(&format!("{}: {}", decision.tool, decision.line())),
+            Event::Ended(record) => {
+                if record.denial.is_none() && !self.quiet {
+                    put(&format!("{}:", record.tool));
+                }
+                self.ended(record);
+            }
+        }
+    }
+
+    pub fn event(&self, event: &Event<'_>) {
+        match event {
+            Event::Decided(decision) => self.decided(decision),
+            Event::Ended(record) => self.ended(record),
+        }
+    }
+}
+
+fn line(text: &str) {
+    put(&format!("{text}\n"));
+}
+
+fn put(text: &str) {
+    let mut stderr = std::io::stderr().lock();
+    let _ = stderr.write_all(text.as_bytes());
+}
+
+/// The text of a call's result.
+pub fn result(record: &CallRecord) -> String {
+    use palisade::sandbox::Content;
+    let piece = |content: &Content| match content {
+        Content::Text(text) => clean::block(text),
+        Content::Json(json) => {
+            let value: serde_json::Value = serde_json::from_str(json.get()).unwrap_or_default();
+            clean::block(&serde_json::to_string_pretty(&value).unwrap_or_default())
+        }
+        Content::Blob { mime, data } => format!("[{} bytes of {mime}; --format json prints them]", data.len()),
+    };
+    record.content.iter().map(piece).collect::<Vec<_>>().join("\n")
+}

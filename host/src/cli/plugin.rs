@@ -1,0 +1,92 @@
+//! `palisade plugin`.
+
+use super::Context;
+use palisade::plugins::{self, Plugin};
+use palisade::policy::Capability;
+use palisade::sandbox::{Allocator, CodeCache, Sandbox};
+use palisade::{Error, clean, config};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(clap::Subcommand)]
+pub enum PluginCommand {
+    /// List the plugins that are loaded
+    List,
+    /// Show what a plugin is, asks for, is granted and imports
+    Inspect {
+        /// Its folder
+        dir: PathBuf,
+    },
+}
+
+pub async fn run(context: &Context, command: PluginCommand) -> Result<ExitCode, Error> {
+    match command {
+        PluginCommand::List => list(context).await,
+        PluginCommand::Inspect { dir } => inspect(context, &dir).await,
+    }
+}
+
+async fn list(context: &Context) -> Result<ExitCode, Error> {
+    let host = context.one_shot(None).await?;
+    let plugins = host.plugins();
+    let document = json!({"plugins": plugins.iter().map(|p| summary(p)).collect::<Vec<_>>()});
+    context.out.payload(&document, || {
+        if plugins.is_empty() {
+            return format!("no plugins: {}", palisade::session::init(&host)["plugin_init"].reason);
+        }
+        let line = |p: &Plugin| format!("{} {} in {}: {}", p.manifest.name, p.manifest.version, p.folder, clean::line(&p.manifest.description, clean::NAME));
+        plugins.iter().map(|p| line(p)).collect::<Vec<_>>().join("\n")
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn inspect(context: &Context, dir: &std::path::Path) -> Result<ExitCode, Error> {
+    let settings = context.settings()?;
+    let cache = config::make_folder(&settings.home.cache).ok().and_then(|()| CodeCache::open(&settings.home.cache.join("code")));
+    let sandbox = Sandbox::new(Allocator::OnDemand, &settings.limits, cache)?;
+    let (plugin, broken) = plugins::load_folder(&settings, &sandbox, dir).await?;
+    let mut document = summary(&plugin);
+    document["imports"] = json!(plugin.component.imports().iter().map(|i| clean::line(i, clean::NAME)).collect::<Vec<_>>());
+    document["tools"] = plugin.tools.iter().map(|t| json!({"id": t.id.as_str(), "description": t.description})).collect();
+    let reason = |q: &plugins::Quarantined| json!({"source": q.source, "reason": clean::line(&q.error.message, clean::TEXT)});
+    document["quarantined"] = broken.iter().map(reason).collect();
+    context.out.payload(&document, || {
+        let text = |key: &str| document[key].as_str().unwrap_or_default().to_owned();
+        let mut lines = vec![
+            format!("{} {}: {}", text("name"), text("version"), text("description")),
+            format!("identity: sha256:{}", plugin.identity),
+            format!("folder: {}", plugin.folder),
+        ];
+        lines.extend(requests(&plugin).into_iter().map(|(capability, state, why)| format!("asks for {capability} ({state}): {why}")));
+        lines.extend(plugin.tools.iter().map(|t| format!("tool {}: {}", t.id, clean::line(&t.description, clean::NAME))));
+        lines.extend(broken.iter().map(|q| format!("not registered: {}: {}", q.source, clean::line(&q.error.message, clean::TEXT))));
+        lines.extend(plugin.component.imports().iter().map(|i| format!("imports {}", clean::line(i, clean::NAME))));
+        lines.join("\n")
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn summary(plugin: &Plugin) -> Value {
+    let requests: Vec<Value> =
+        requests(plugin).into_iter().map(|(capability, state, why)| json!({"capability": capability, "state": state, "why": why})).collect();
+    json!({
+        "name": plugin.manifest.name.as_str(),
+        "version": plugin.manifest.version.to_string(),
+        "description": clean::line(&plugin.manifest.description, clean::TEXT),
+        "identity": format!("sha256:{}", plugin.identity),
+        "folder": plugin.folder,
+        "requests": requests,
+    })
+}
+
+/// What it asks for, whether it has it, and why it asks.
+fn requests(plugin: &Plugin) -> Vec<(String, &'static str, String)> {
+    let has = |capability: &Capability| match capability {
+        c if plugin.effective.missing.contains(c) => "needed, not granted",
+        c if plugin.effective.absent.contains(c) => "optional, not granted",
+        _ => "granted",
+    };
+    let requests = plugin.manifest.requests.iter();
+    requests.map(|r| (clean::line(&r.capability.to_string(), clean::NAME), has(&r.capability), clean::line(&r.why, clean::TEXT))).collect()
+}

@@ -1,0 +1,50 @@
+//! `palisade status`.
+
+use super::Context;
+use palisade::sandbox::Allocator;
+use palisade::{Error, LoadOptions, clean, session};
+use serde_json::{Value, json};
+use std::process::ExitCode;
+
+pub async fn run(context: &Context) -> Result<ExitCode, Error> {
+    // As a server would load it, so that a pool that cannot be reserved is seen here.
+    let host = context.host(LoadOptions::default()).await?;
+    let settings = host.settings();
+    let trust = &settings.workspace_trust;
+    let init = session::init(&host);
+    let quarantined: Vec<Value> = host
+        .quarantined()
+        .iter()
+        .map(|q| json!({"source": q.source, "kind": q.error.kind.name(), "reason": clean::line(&q.error.message, clean::TEXT)}))
+        .collect();
+    let tools = host.tools().filter(|tool| host.admit(tool).is_ok()).count();
+    let denied = host.tools().count() - tools;
+    let memory = match host.allocator() {
+        None => "nothing to run".to_owned(),
+        Some(Allocator::Pool(slots)) => format!("a pool of {slots} instances"),
+        Some(Allocator::OnDemand) => "on demand".to_owned(),
+    };
+    let document = json!({
+        "profile": settings.profile.name,
+        "workspace_trust": {"trusted": trust.trusted, "source": trust.source, "changed": []},
+        "init": init,
+        "tools": tools,
+        "tools_denied": denied,
+        "plugins": host.plugins().len(),
+        "quarantined": quarantined,
+        "instances": memory,
+        "warnings": host.warnings().iter().map(|w| clean::line(w, clean::TEXT)).collect::<Vec<_>>(),
+    });
+    context.out.payload(&document, || {
+        let mut lines = vec![
+            format!("profile: {} ({})", settings.profile.name, settings.profile.origin),
+            format!("workspace: {} ({})", if trust.trusted { "trusted" } else { "not trusted" }, trust.source),
+        ];
+        lines.extend(init.iter().map(|(name, s)| format!("{name}: {}: {}", if s.enabled { "on" } else { "off" }, s.reason)));
+        lines.push(format!("tools: {tools}, and {denied} denied, of {} plugins", host.plugins().len()));
+        lines.push(format!("instances: {memory}"));
+        lines.push(format!("quarantined: {}", quarantined.len()));
+        lines.join("\n")
+    })?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,203 @@
+//! The server: registered tools for MCP clients, both protocol eras, over any byte stream.
+
+use crate::error::{Error, Kind};
+use crate::record::{CallRecord, Outcome};
+use crate::sandbox::{Content, Progress, Run};
+use crate::session::{Event, init};
+use crate::{Host, Tool, ToolCall};
+use base64::Engine;
+use palisade_policy::{Rule, Verdict};
+use rmcp::model::{
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, Implementation, JsonObject, ListToolsResult, PaginatedRequestParams,
+    ProgressNotificationParam, ProgressToken, ResourceContents, ServerCapabilities, ServerConfig, ToolAnnotations,
+};
+use rmcp::service::RequestContext;
+use rmcp::transport::async_rw::AsyncRwTransport;
+use rmcp::{ErrorData, RoleServer, ServerHandler, ServiceExt};
+use serde_json::Value;
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{mpsc, watch};
+
+/// Longest message read from a client, in bytes: the largest arguments, escaped, and their frame.
+const MESSAGE: usize = 8 * 1024 * 1024;
+/// Progress reports that wait for a slow client; more are dropped.
+const PROGRESS: usize = 16;
+
+/// What a server tells its operator.
+pub type Events = Box<dyn Fn(Event<'_>) + Send + Sync>;
+
+/// Serves the tools of a host until the client closes the stream or `stop` turns true.
+///
+/// # Errors
+/// [`Kind::Mcp`] where the client does not speak the protocol.
+pub async fn serve<R, W>(host: Arc<Host>, read: R, write: W, mut stop: watch::Receiver<bool>, events: Events) -> Result<(), Error>
+where
+    R: AsyncRead + Send + Unpin + 'static,
+    W: AsyncWrite + Send + Unpin + 'static,
+{
+    let refuse = |what: &str, error: &dyn std::fmt::Display| Error::new(Kind::Mcp, format!("{what}: {error}"));
+    let server = Server { instructions: instructions(&host), host, events: Arc::new(events), stop: stop.clone() };
+    let transport = AsyncRwTransport::new_server(read, write).with_max_line_length(MESSAGE);
+    let running = tokio::select! {
+        // Stopped before a client said anything.
+        () = stopped(&mut stop) => return Ok(()),
+        started = server.serve(transport) => started.map_err(|e| refuse("the client did not start the protocol", &e))?,
+    };
+    let end = running.cancellation_token();
+    tokio::select! {
+        ended = running.waiting() => ended.map(drop).map_err(|e| refuse("the server", &e)),
+        () = stopped(&mut stop) => {
+            end.cancel();
+            Ok(())
+        }
+    }
+}
+
+/// What a client is told of this server, and why it has no tools where it has none.
+#[must_use]
+pub fn instructions(host: &Host) -> String {
+    let listed = host.tools().filter(|tool| host.admit(tool).is_ok()).count();
+    if listed > 0 {
+        return "Tools that run in a sandbox, each with what its user granted. A call that is denied names its rule; do not try to get around it.".to_owned();
+    }
+    let reason = &init(host)["plugin_init"].reason;
+    format!("There are no tools. Plugins: {reason}. Broken: {}. The user of this server can change that.", host.quarantined().len())
+}
+
+#[derive(Clone)]
+struct Server {
+    host: Arc<Host>,
+    instructions: String,
+    events: Arc<Events>,
+    stop: watch::Receiver<bool>,
+}
+
+impl ServerHandler for Server {
+    fn get_info(&self) -> ServerConfig {
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+            .with_server_info(Implementation::new("palisade", env!("CARGO_PKG_VERSION")))
+            .with_instructions(self.instructions.clone())
+    }
+
+    async fn list_tools(&self, _: Option<PaginatedRequestParams>, _: RequestContext<RoleServer>) -> Result<ListToolsResult, ErrorData> {
+        let listed = self.host.tools().filter(|tool| self.host.admit(tool).is_ok());
+        Ok(ListToolsResult::with_all_items(listed.map(|tool| described(tool)).collect()))
+    }
+
+    fn get_tool(&self, name: &str) -> Option<rmcp::model::Tool> {
+        let id = self.host.id_of_mcp_name(name)?;
+        self.host.tools().find(|tool| tool.spec.id.as_str() == id).filter(|tool| self.host.admit(tool).is_ok()).map(|tool| described(tool))
+    }
+
+    async fn call_tool(&self, params: CallToolRequestParams, context: RequestContext<RoleServer>) -> Result<CallToolResponse, ErrorData> {
+        // A name that nothing is registered under still gets its answer from the gate.
+        let id = self.host.id_of_mcp_name(&params.name).map_or_else(|| params.name.replacen("__", "/", 1), str::to_owned);
+        let arguments = serde_json::to_vec(&params.arguments.unwrap_or_default()).map_err(|e| ErrorData::internal_error(e.to_string(), None))?;
+        let (progress, mut reports) = mpsc::channel(PROGRESS);
+        let (cancel, cancelled) = watch::channel(false);
+        let token = context.meta.get_progress_token();
+        let run = Run { progress: token.is_some().then_some(progress), cancelled: Some(cancelled) };
+        let events = &self.events;
+        let call = self.host.call(ToolCall { id, arguments: arguments.into() }, Verdict::pass(), run, |decision| events(Event::Decided(decision)));
+        tokio::pin!(call);
+        let mut stop = self.stop.clone();
+        let mut asked = false;
+        let ended = loop {
+            tokio::select! {
+                biased;
+                Some(report) = reports.recv() => notify(&context, token.as_ref(), report).await,
+                ended = &mut call => break ended,
+                () = context.ct.cancelled(), if !asked => { asked = true; let _ = cancel.send(true); }
+                () = stopped(&mut stop), if !asked => { asked = true; let _ = cancel.send(true); }
+            }
+        };
+        while let Ok(report) = reports.try_recv() {
+            notify(&context, token.as_ref(), report).await;
+        }
+        match ended {
+            Ok(record) => {
+                events(Event::Ended(&record));
+                Ok(result(record).into())
+            }
+            Err(error) if error.kind == Kind::NotFound => Err(ErrorData::invalid_params(error.message, None)),
+            Err(error) => Ok(CallToolResult::error(vec![ContentBlock::text(format!("{} is not available", error.kind.name()))]).into()),
+        }
+    }
+}
+
+/// Waits until somebody wants the server to end; where nobody can, for ever.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn notify(context: &RequestContext<RoleServer>, token: Option<&ProgressToken>, report: Progress) {
+    let Some(token) = token else { return };
+    let mut param = ProgressNotificationParam::new(token.clone(), report.done);
+    if let Some(total) = report.total {
+        param = param.with_total(total);
+    }
+    if let Some(message) = report.message {
+        param = param.with_message(crate::clean::line(&message, crate::clean::NAME));
+    }
+    // A client that does not listen loses its report, not its call.
+    let _ = context.peer.notify_progress(param).await;
+}
+
+fn object(value: &Value) -> Arc<JsonObject> {
+    Arc::new(value.as_object().cloned().unwrap_or_default())
+}
+
+fn described(tool: &Tool) -> rmcp::model::Tool {
+    let spec = &tool.spec;
+    let mut described = rmcp::model::Tool::new(tool.mcp_name.clone(), spec.description.clone(), object(spec.input.value()));
+    if let Some(title) = &spec.title {
+        described = described.with_title(title.clone());
+    }
+    // Clients of the older era take objects alone.
+    if let Some(output) = spec.output.as_ref().filter(|o| o.value().get("type").and_then(Value::as_str) == Some("object")) {
+        described = described.with_raw_output_schema(object(output.value()));
+    }
+    if let Some(h) = spec.hints {
+        let hints = ToolAnnotations::new().read_only(h.read_only).destructive(h.destructive).idempotent(h.idempotent).open_world(h.open_world);
+        described = described.with_annotations(hints);
+    }
+    described
+}
+
+fn result(record: CallRecord) -> CallToolResult {
+    let error = |text: String| CallToolResult::error(vec![ContentBlock::text(text)]);
+    if let Some(denial) = &record.denial {
+        // What is wrong with its own arguments is all an agent needs to mend them; of every other rule it learns the name.
+        let why = if denial.rule == Rule::Arguments.name() { format!(": {}", denial.reason) } else { String::new() };
+        return error(format!("{} was denied by the rule {} (denial {}){why}", denial.tool, denial.rule, denial.number));
+    }
+    if let Some(failed) = &record.error {
+        let what = if record.outcome == Outcome::Limit { "was stopped" } else { "failed" };
+        return error(format!("{} {what} ({}): {}", record.tool, failed.kind.name(), failed.message));
+    }
+    let structured = match record.content.as_slice() {
+        [Content::Json(json)] => serde_json::from_str::<Value>(json.get()).ok().filter(Value::is_object),
+        _ => None,
+    };
+    let mut result = CallToolResult::success(record.content.into_iter().map(block).collect());
+    result.structured_content = structured;
+    result
+}
+
+fn block(content: Content) -> ContentBlock {
+    match content {
+        Content::Text(text) => ContentBlock::text(text),
+        Content::Json(json) => ContentBlock::text(json.get()),
+        Content::Blob { mime, data } => {
+            let base64 = base64::engine::general_purpose::STANDARD.encode(data);
+            match mime.split('/').next() {
+                Some("image") => ContentBlock::image(base64, mime),
+                Some("audio") => ContentBlock::audio(base64, mime),
+                _ => ContentBlock::resource(ResourceContents::blob(base64, "palisade:result").with_mime_type(mime)),
+            }
+        }
+    }
+}
