@@ -28,18 +28,21 @@ plugins: setup
 
 guests: setup
 	cargo build --locked --profile plugin --target $(WASM) -p palisade-guests --lib --examples
-	@mkdir -p target/guests && cp $(OUT)/$(WASM)/plugin/palisade_guests.wasm target/guests/guest.wasm && \
-	  cp $(OUT)/$(WASM)/plugin/examples/definitions_*.wasm target/guests/
+	@mkdir -p target/guests && cp $(OUT)/$(WASM)/plugin/palisade_guests.wasm target/guests/guest.wasm
+	@for file in tests/guests/definitions_*.rs; do \
+	  name=$$(basename $$file .rs) && cp $(OUT)/$(WASM)/plugin/examples/$$name.wasm target/guests/ || exit 1; \
+	done
 
 demo: plugins
 	cargo build --locked --release -p palisade
 	@PALISADE=$(OUT)/release/palisade tests/demo.sh
 
 test: plugins guests
+	cargo build --locked --workspace --bins --examples
 ifeq ($(NEXTEST),yes)
-	cargo nextest run --locked --workspace --all-targets --no-fail-fast
+	cargo nextest run --locked --workspace --no-fail-fast
 else
-	cargo test --locked --workspace --all-targets --no-fail-fast
+	cargo test --locked --workspace --no-fail-fast
 endif
 	cargo test --locked --workspace --doc
 

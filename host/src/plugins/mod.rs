@@ -216,7 +216,7 @@ async fn load_one(settings: &Settings, sandbox: &Sandbox, found: Found, quaranti
     let given = component
         .definitions(&limits)
         .await
-        .map_err(|f| Error::new(Kind::Component, format!("{path}: reading its definitions failed ({}): {}", f.kind.name(), f.message)))?;
+        .map_err(|f| Error::new(Kind::Component, format!("{path}: its definitions cannot be read ({}): {}", f.kind.name(), f.message)))?;
     let tools = definitions::check(&manifest.name, given, quarantined).map_err(|error| Error { message: format!("{path}: {error}"), ..error })?;
     Ok(Plugin { manifest, identity, scope, folder: shown, effective, component, reach, limits, tools })
 }

@@ -180,10 +180,16 @@ impl Prepared {
         };
         let ran = tokio::time::timeout(deadline, work).await;
         let (store, result): Ran<_> = match ran {
-            Err(_) => return Err(Failure::new(Kind::LimitTime, format!("reading its definitions was stopped after {}", show(deadline)))),
+            Err(_) => return Err(Failure::new(Kind::LimitTime, format!("it was stopped after {}", show(deadline)))),
             Ok(result) => (store, result),
         };
-        let definitions = result.map_err(|error| engine_failure(&store, &error, limits))?;
+        let definitions = result.map_err(|error| match format!("{error:#}") {
+            // The types of exports are compared only when the first instance is made.
+            text if text.contains("failed to convert function") => {
+                Failure::new(Kind::Component, format!("the component does not export palisade:plugin/tools with its types: {text}"))
+            }
+            _ => engine_failure(&store, &error, limits),
+        })?;
         Ok(definitions.into_iter().map(definition).collect())
     }
 

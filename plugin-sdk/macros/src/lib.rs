@@ -4,7 +4,7 @@ use proc_macro::TokenStream;
 use quote::{format_ident, quote};
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
-use syn::{Error, Expr, ExprLit, FnArg, Ident, Item, ItemFn, Lit, LitStr, Meta, ReturnType, Token, parse_macro_input};
+use syn::{Error, Expr, ExprLit, FnArg, Ident, Item, ItemFn, Lit, LitStr, Meta, Path, ReturnType, Token, parse_macro_input};
 
 /// Turns a struct into the arguments of a tool: deserialized, described by a schema, and closed to unknown fields.
 #[proc_macro_attribute]
@@ -82,12 +82,14 @@ fn expand(options: &Options, function: &ItemFn) -> syn::Result<proc_macro2::Toke
     let name = ident.to_string().replace('_', "-");
     let title = options.title.as_ref().map_or_else(|| quote!(None), |t| quote!(Some(#t)));
     let hints = &options.hints;
+    // As visible as the function, so that `export!` finds it where it finds the function.
+    let visibility = &function.vis;
     let (arguments, maker) = (&input.ty, format_ident!("__palisade_tool_{ident}"));
     Ok(quote! {
         #function
         #[doc(hidden)]
         #[allow(clippy::needless_update)]
-        fn #maker() -> ::palisade_sdk::Tool {
+        #visibility fn #maker() -> ::palisade_sdk::Tool {
             ::palisade_sdk::Tool::new::<#arguments, #returns>(
                 #name, #title, #description,
                 ::palisade_sdk::Hints { #(#hints: true,)* ..::palisade_sdk::Hints::default() },
@@ -108,21 +110,26 @@ fn description(function: &ItemFn) -> String {
     lines.collect::<Vec<_>>().join(" ").trim().to_owned()
 }
 
-struct Names(Punctuated<Ident, Token![,]>);
+struct Functions(Punctuated<Path, Token![,]>);
 
-impl Parse for Names {
+impl Parse for Functions {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
-        Punctuated::parse_terminated(input).map(Self)
+        Punctuated::parse_terminated_with(input, Path::parse_mod_style).map(Self)
     }
 }
 
-/// Exports the plugin's tools, named by their functions. Once in a crate.
+/// Exports the plugin's tools, named by their functions, which may stand in modules: `export!(count, files::read)`. Once
+/// in a crate, at its root.
 #[proc_macro]
 pub fn export(input: TokenStream) -> TokenStream {
-    let Names(names) = parse_macro_input!(input as Names);
-    let makers = names.iter().map(|name| format_ident!("__palisade_tool_{name}"));
+    let Functions(mut makers) = parse_macro_input!(input as Functions);
+    for function in makers.iter_mut().filter_map(|path| path.segments.last_mut()) {
+        function.ident = format_ident!("__palisade_tool_{}", function.ident);
+    }
+    let makers = makers.iter();
     quote! {
         #[doc(hidden)]
+        #[allow(dead_code)]
         fn __palisade_tools() -> ::std::vec::Vec<::palisade_sdk::Tool> { ::std::vec![#(#makers()),*] }
 
         #[cfg(target_arch = "wasm32")]

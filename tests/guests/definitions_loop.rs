@@ -1,0 +1,22 @@
+//! Reading its definitions never ends.
+
+#![allow(unsafe_code, missing_docs, dead_code)]
+
+use palisade_sdk::bindings::exports::palisade::plugin::tools::Guest;
+use palisade_sdk::bindings::palisade::plugin::types::{Content, ToolDefinition, ToolError};
+
+struct Plugin;
+
+impl Guest for Plugin {
+    fn definitions() -> Vec<ToolDefinition> {
+        loop {
+            std::hint::black_box(0);
+        }
+    }
+    fn call(_: String, _: String) -> Result<Vec<Content>, ToolError> {
+        Ok(Vec::new())
+    }
+}
+
+#[cfg(target_arch = "wasm32")]
+palisade_sdk::bindings::export!(Plugin with_types_in palisade_sdk::bindings);

@@ -1,0 +1,33 @@
+//! A guest with a tool for each way to misbehave in a call, and a few for behaving.
+
+mod environment;
+mod files;
+mod memory;
+mod results;
+mod state;
+mod talk;
+mod time;
+
+/// No arguments.
+#[palisade_sdk::arguments]
+pub struct Nothing {}
+
+palisade_sdk::export!(
+    results::echo,
+    results::refuse,
+    results::trap,
+    results::huge,
+    results::ansi,
+    time::spin,
+    time::sleep,
+    memory::grow,
+    memory::recurse,
+    state::counter,
+    files::read,
+    files::write,
+    files::entries,
+    environment::environment,
+    environment::arguments,
+    talk::chatter,
+    talk::work
+);

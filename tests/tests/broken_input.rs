@@ -1,0 +1,273 @@
+//! Broken input: a clear error of the right kind, nothing half written, and the other plugins are still served.
+
+use palisade_tests::{World, answer, guest, raw};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use serde_json::{Value, json};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::process::Stdio;
+
+const MANIFEST: &str = "[plugin]\nname = \"bad\"\nversion = \"0.1.0\"\ncomponent = \"bad.wasm\"\n";
+
+/// What `plugin inspect` says of the plugin `bad`, after checking that another plugin is still served beside it.
+fn inspected(world: &World, kind: &str) -> String {
+    world.plugin("good", &guest("guest"), "");
+    let served = world.trusted(&["call", "good/echo", "{\"text\":\"served\"}"]).expect(0).json();
+    assert_eq!(served["content"][0]["text"], "served");
+    let quarantined = world.trusted(&["call", "bad/go"]).expect(6).error();
+    assert_eq!(quarantined["kind"], "quarantined", "{quarantined}");
+    assert!(quarantined["message"].as_str().unwrap().contains(&format!("({kind})")), "{quarantined}");
+    let error = world.palisade(&["--format", "json", "plugin", "inspect", world.path("plugins/bad").to_str().unwrap()]).expect(7).error();
+    assert_eq!(error["kind"], kind, "{error}");
+    error["message"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_component_that_is_none_is_refused_by_what_it_is() {
+    let whole = guest("guest");
+    let cases: [(&[u8], &str); 5] = [
+        (b"not wasm at all", "not a WebAssembly component"),
+        (b"\0asm\x01\0\0\0", "core module, not a component"),
+        (b"", "an empty file"),
+        (&whole[..whole.len() / 2], "does not compile"),
+        (&whole[..6], "not a WebAssembly component"),
+    ];
+    for (bytes, why) in cases {
+        let world = World::new();
+        world.plugin("bad", bytes, "");
+        let message = inspected(&world, "component");
+        assert!(message.contains(why), "{message}");
+    }
+}
+
+#[test]
+fn a_component_that_is_missing_a_link_or_too_large_is_not_read() {
+    let world = World::new();
+    world.write("plugins/bad/plugin.toml", MANIFEST);
+    assert!(inspected(&world, "component").contains("there is no such file"));
+    symlink("/etc/passwd", world.path("plugins/bad/bad.wasm")).unwrap();
+    assert!(inspected(&world, "component").contains("symbolic link"));
+    std::fs::remove_file(world.path("plugins/bad/bad.wasm")).unwrap();
+    mknodat(CWD, world.path("plugins/bad/bad.wasm"), FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    assert!(inspected(&world, "component").contains("not a regular file"));
+    let world = World::new();
+    world.plugin("bad", &[0; 4096], "");
+    world.user_config("[limits]\ncomponent = \"1KiB\"\n");
+    let error = world.palisade(&["--format", "json", "plugin", "inspect", world.path("plugins/bad").to_str().unwrap()]).expect(7).error();
+    assert!(error["message"].as_str().unwrap().contains("larger than 1024 bytes"), "{error}");
+}
+
+#[test]
+fn a_manifest_that_is_wrong_is_refused_with_file_line_and_key() {
+    for (text, line, key) in [
+        (format!("{MANIFEST}surprise = 1\n"), 5, "surprise"),
+        (MANIFEST.replace("0.1.0", "first"), 3, "plugin.version"),
+        (MANIFEST.replace("bad.wasm", "../bad.wasm"), 4, "plugin.component"),
+        (MANIFEST.replace("\"bad\"", "\"Bad\""), 2, "plugin.name"),
+        (format!("{MANIFEST}[capabilities]\nfs = [\n  {{ path = \"@workspace\", access = \"read\", why = \"\" }},\n  {{ path = \"@workspace\", access = \"write\", why = \"\" }},\n]\n"), 8, "capabilities.fs"),
+        (format!("{MANIFEST}[capabilities]\nexec = true\n"), 6, "exec"),
+    ] {
+        let world = World::new();
+        world.write("plugins/bad/plugin.toml", &text);
+        world.write("plugins/bad/bad.wasm", guest("guest"));
+        let message = inspected(&world, "manifest");
+        assert!(message.contains(&format!("bad/plugin.toml:{line}: ")) && message.contains(key), "{message}");
+    }
+}
+
+#[test]
+fn a_linked_component_folder_does_not_lead_out() {
+    let world = World::new();
+    world.write("outside/bad.wasm", guest("guest"));
+    world.write("plugins/bad/plugin.toml", MANIFEST.replace("bad.wasm", "out/bad.wasm"));
+    symlink(world.path("outside"), world.path("plugins/bad/out")).unwrap();
+    assert!(inspected(&world, "component").contains("symbolic link"));
+}
+
+#[test]
+fn two_plugins_with_one_name_are_both_set_aside() {
+    let world = World::new();
+    world.plugin("good", &guest("guest"), "");
+    world.plugin_at("more", "same", &guest("guest"), "");
+    world.plugin("same", &guest("guest"), "");
+    let more = world.path("more").display().to_string();
+    let error = world.trusted(&["--plugin-dir", &more, "call", "same/echo"]).expect(6).error();
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains(&world.path("more/same").display().to_string()) && message.contains(&world.path("plugins/same").display().to_string()), "{message}");
+    world.trusted(&["--plugin-dir", &more, "call", "good/counter"]).expect(0);
+}
+
+#[test]
+fn arguments_that_are_not_strict_json_are_denied_as_they_are() {
+    let world = World::new();
+    world.plugin("guest", &guest("guest"), "");
+    for (arguments, why) in [
+        (r#"{"text":"a","text":"b"}"#, "twice"),
+        (r#"{"text":"a\u0000b"}"#, "NUL"),
+        (r#"{"text":"\ud800"}"#, "surrogate"),
+        (r#"{"text":18446744073709551616}"#, "too large for any integer"),
+        (r#"{"text":7}"#, "/text"),
+        (r#"{"text":"a","more":1}"#, "'more'"),
+        ("{}", "text"),
+        ("[]", "object"),
+        ("{\"text\":", "EOF"),
+        ("", "EOF"),
+    ] {
+        let record = world.trusted(&["call", "guest/echo", arguments]).expect(3).json();
+        assert_eq!((&record["denial"]["rule"], &record["outcome"]), (&json!("arguments"), &json!("denied")), "{arguments}");
+        assert!(record["denial"]["reason"].as_str().unwrap().contains(why), "{arguments}: {record}");
+    }
+    let mut command = world.command(&["--profile", "trusted", "--plugin", world.path("plugins/guest").to_str().unwrap(), "--format", "json", "call", "guest/echo", "-"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let writer = std::thread::spawn(move || {
+        use std::io::Write;
+        let _ = stdin.write_all(&vec![b' '; 4 << 20]);
+    });
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    let record: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), &record["denial"]["reason"]), (Some(3), &json!("they have 1048577 bytes; the limit is 1.0 MiB")));
+}
+
+#[test]
+fn an_argument_that_is_a_large_whole_number_still_passes_where_an_integer_holds_it() {
+    let world = World::new();
+    world.plugin("guest", &guest("guest"), "");
+    world.trusted(&["call", "guest/sleep", "{\"ms\":0}"]).expect(0);
+    world.trusted(&["call", "guest/sleep", "{\"ms\":-1}"]).expect(3);
+}
+
+#[test]
+fn a_workspace_file_is_a_regular_file_of_moderate_size_or_an_error() {
+    let world = World::new();
+    let path = world.path("workspace/palisade.toml");
+    let refused = |why: &str| {
+        let error = world.palisade(&["--format", "json", "status"]).expect(7).error();
+        let message = error["message"].as_str().unwrap();
+        assert!(error["kind"] == "config" && message.starts_with("palisade.toml: ") && message.contains(why), "{error}");
+        let _ = std::fs::remove_file(&path);
+    };
+    symlink("/etc/passwd", &path).unwrap();
+    refused("symbolic link");
+    mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    refused("not a regular file");
+    std::fs::create_dir(&path).unwrap();
+    let error = world.palisade(&["--format", "json", "status"]).expect(7).error();
+    assert!(error["message"].as_str().unwrap().contains("not a regular file"), "{error}");
+    std::fs::remove_dir(&path).unwrap();
+    symlink("/dev/zero", &path).unwrap();
+    refused("symbolic link");
+    // Only root can make a device.
+    if rustix::process::geteuid().is_root() && mknodat(CWD, &path, FileType::CharacterDevice, Mode::from_raw_mode(0o600), rustix::fs::makedev(1, 5)).is_ok() {
+        refused("not a regular file");
+    }
+    std::fs::write(&path, vec![b'#'; 2 << 20]).unwrap();
+    refused("larger than 1048576 bytes");
+    std::fs::write(&path, b"a = \"\xff\"\n").unwrap();
+    let error = world.palisade(&["--format", "json", "status"]).expect(7).error();
+    assert_eq!(error["message"], "palisade.toml:1: it is not UTF-8 text");
+    std::fs::write(&path, "[deny]\n\"\\u001b[31mred\\u202e\" = 1\n").unwrap();
+    let answer = world.palisade(&["status"]).expect(7);
+    assert!(answer.stderr.starts_with("error (config): palisade.toml:2: ") && answer.stderr.contains("`red`"), "{}", answer.stderr);
+    assert!(!answer.stderr.contains('\u{1b}') && !answer.stderr.contains('\u{202e}'));
+}
+
+#[test]
+fn a_workspace_that_is_root_or_home_is_left_unread_and_the_run_goes_on() {
+    let world = World::new();
+    world.plugin("guest", &guest("guest"), "[capabilities]\nfs = [{ path = \"@workspace\", access = \"read\", why = \"\" }]\n");
+    world.write("home/palisade.toml", "profile = \"trusted\"\n");
+    let home = world.path("home").display().to_string();
+    let holds = world.path("").display().to_string();
+    for (workspace, why) in [("/", "it is the root of the file system"), (home.as_str(), "it is your home folder"), (holds.as_str(), "it holds Palisade's own folders")] {
+        let status = world.trusted(&["--workspace", workspace, "status"]).expect(0).json();
+        let expected = format!("no file of the workspace is read and @workspace does not resolve: {why}");
+        assert!(status["warnings"].as_array().unwrap().contains(&json!(expected)), "{workspace}: {status}");
+        let denied = world.trusted(&["--workspace", workspace, "--grant", "guest:fs:read:@workspace", "call", "guest/counter"]).expect(3);
+        assert_eq!(denied.json()["denial"]["rule"], "grant");
+        assert!(denied.stderr.contains("@workspace does not resolve here"), "{}", denied.stderr);
+    }
+}
+
+#[test]
+fn folders_and_files_of_ours_that_others_reach_are_refused() {
+    let world = World::new();
+    let mut command = world.command(&["--format", "json", "status"]);
+    command.env("PALISADE_HOME", world.path("workspace/own"));
+    let error = answer(command).expect(7).error();
+    assert!(error["message"].as_str().unwrap().contains("inside the workspace"), "{error}");
+    symlink(world.path("home"), world.path("linked")).unwrap();
+    for home in ["relative", world.path("linked").to_str().unwrap(), world.path("home/../home").to_str().unwrap()] {
+        let mut command = world.command(&["--format", "json", "status"]);
+        command.env("PALISADE_HOME", home);
+        assert_eq!(answer(command).expect(7).error()["kind"], "config", "{home}");
+    }
+    let open = world.path("open");
+    std::fs::create_dir(&open).unwrap();
+    std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o770)).unwrap();
+    let mut command = world.command(&["--format", "json", "status"]);
+    command.env("PALISADE_HOME", &open);
+    assert!(answer(command).expect(7).error()["message"].as_str().unwrap().contains("can be written by others"));
+
+    let config = world.user_config("");
+    std::fs::set_permissions(&config, std::fs::Permissions::from_mode(0o664)).unwrap();
+    let error = world.palisade(&["--format", "json", "status"]).expect(7).error();
+    assert!(error["message"].as_str().unwrap().contains("can be written by others"), "{error}");
+    std::fs::remove_file(&config).unwrap();
+    symlink(world.write("elsewhere.toml", ""), &config).unwrap();
+    assert_eq!(world.palisade(&["--format", "json", "status"]).expect(7).error()["kind"], "config");
+    std::fs::remove_file(&config).unwrap();
+
+    let inside = world.write("workspace/mine.toml", "");
+    let error = world.palisade(&["--config", inside.to_str().unwrap(), "--format", "json", "status"]).expect(7).error();
+    assert!(error["message"].as_str().unwrap().contains("inside the workspace"), "{error}");
+    world.palisade(&["--config", world.path("none.toml").to_str().unwrap(), "status"]).expect(7);
+}
+
+#[test]
+fn config_that_this_version_cannot_enforce_is_refused() {
+    let world = World::new();
+    for (text, key) in [("[skills]\ndirs = []\n", "skills"), ("[mcp.a]\ncommand = []\n", "mcp"), ("[[hooks]]\n", "hooks"), ("grants = [\"a:store\"]\n", "grants")] {
+        world.user_config(text);
+        let error = world.palisade(&["--format", "json", "status"]).expect(7).error();
+        assert!(error["message"].as_str().unwrap().contains(key), "{text}: {error}");
+    }
+    for grant in ["a:net:https://example.com", "a:store", "a:fs:read:", "a", "A:store", "a:fs:read:relative"] {
+        let error = world.palisade(&["--grant", grant, "--format", "json", "status"]).expect(2).error();
+        assert_eq!(error["kind"], "usage", "{grant}: {error}");
+    }
+}
+
+#[test]
+fn a_command_line_that_does_not_parse_is_a_usage_error_in_both_formats() {
+    let world = World::new();
+    for args in [&["--format", "json"][..], &["--format", "json", "nosuch"], &["--format", "json", "call"], &["--format", "json", "--max", "tools"]] {
+        assert_eq!(world.palisade(args).expect(2).error()["kind"], "usage", "{args:?}");
+    }
+    let text = world.palisade(&["nosuch"]).expect(2);
+    assert!(text.stderr.starts_with("error (usage): ") && text.stdout.is_empty(), "{}", text.stderr);
+    world.palisade(&["--help"]).expect(0);
+}
+
+#[test]
+fn damaged_code_in_the_cache_is_compiled_again() {
+    let world = World::new();
+    world.plugin("guest", &raw::component("", "(i32.const 1024)"), "");
+    let run = || {
+        let mut command = world.command(&["--profile", "trusted", "--plugin", world.path("plugins/guest").to_str().unwrap(), "call", "guest/go"]);
+        command.env("XDG_CACHE_HOME", world.path("home/.cache"));
+        answer(command).expect(0)
+    };
+    run();
+    let folder = world.path("home/.cache/palisade/code");
+    let file = std::fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
+    let whole = std::fs::read(&file).unwrap();
+    for damaged in [&whole[..whole.len() / 2], b"", &[&whole[..100], &[0xff; 64], &whole[164..]].concat()] {
+        std::fs::write(&file, damaged).unwrap();
+        run();
+        assert_eq!(std::fs::read(&file).unwrap(), whole, "it is written anew");
+    }
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o666)).unwrap();
+    run();
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600, "a file others can write is replaced");
+}
