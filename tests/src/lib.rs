@@ -22,6 +22,12 @@ pub fn binary() -> PathBuf {
     binary
 }
 
+/// A built example program of the library.
+#[must_use]
+pub fn library_example(name: &str) -> PathBuf {
+    built(binary().with_file_name("examples").join(name))
+}
+
 /// A built example plugin.
 #[must_use]
 pub fn example(name: &str) -> PathBuf {

@@ -18,11 +18,10 @@ const OUTPUT: usize = 20_000;
 pub fn markdown(run: &RunResult) -> Result<String, std::fmt::Error> {
     let mut out = Writer::default();
     out.heading(HeadingLevel::H1, "Palisade session");
-    let trusted = if run.trusted { "trusted" } else { "nothing initialised" };
     out.list(&[
         ("session", run.session_id.to_string()),
         ("created", run.created.clone()),
-        ("profile", format!("{} ({trusted})", run.profile)),
+        ("profile", run.profile.clone()),
         ("turns", run.turns.len().to_string()),
         ("tokens", format!("{} in, {} out", run.usage.input_tokens, run.usage.output_tokens)),
         ("ended", reason(run.stop_reason).to_owned()),
