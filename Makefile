@@ -34,7 +34,7 @@ guests: setup
 	done
 
 demo: plugins
-	cargo build --locked --release -p palisade
+	cargo build --locked --release --workspace --bins
 	@PALISADE=$(OUT)/release/palisade tests/demo.sh
 
 test: plugins guests
@@ -53,9 +53,9 @@ lint: setup
 	tests/lint.sh
 
 bench: plugins
-	cargo build --locked --release -p palisade
-	cargo bench --locked -p palisade-tests --bench cost
+	cargo build --locked --release --workspace --bins
+	cargo bench --locked --workspace --bench cost
 
 interop: plugins
-	cargo build --locked --release -p palisade
+	cargo build --locked --release --workspace --bins
 	PALISADE=$(OUT)/release/palisade tests/interop.sh

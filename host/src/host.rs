@@ -122,6 +122,7 @@ impl Host {
         let mut allocator = None;
         // Nothing of a withheld subsystem is touched, and without sources there is nothing to compile for.
         if !settings.plugin_dirs.is_empty() {
+            crate::schema::warm();
             let cache = config::make_folder(&settings.home.cache).ok().and_then(|()| CodeCache::open(&settings.home.cache.join("code")));
             if cache.is_none() {
                 warnings.push(format!("compiled code is not kept: {} is not this user's alone", settings.home.cache.display()));

@@ -17,7 +17,7 @@ use crate::clean;
 use crate::config::{Scope, Settings, SourceDir, shown};
 use crate::error::{Error, Kind};
 use crate::files::{Folder, ReadError};
-use crate::sandbox::{Prepared, Reach, Sandbox};
+use crate::sandbox::{Prepared, Reach, Sandbox, WasmDigest};
 use palisade_policy::{Capability, Effective, FolderPath, Grant, Identity, Limit, Limits, Origin, effective};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -204,12 +204,13 @@ async fn load_one(settings: &Settings, sandbox: &Sandbox, found: Found, quaranti
     let wasm = folder
         .read(&manifest.component, settings.limits.get(Limit::Component))
         .map_err(|e| Error::new(Kind::Component, format!("{path}: {e}")))?;
-    let identity = identity(&bytes, &wasm);
+    let digest = Sha256::digest(&wasm).into();
+    let identity = identity(&bytes, &digest);
     let effective = effective(&manifest.requests, &grants_for(settings, scope, manifest.name.as_str(), identity));
     let variables = effective.variables.iter().filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))).collect();
     let reach = Reach::open(&effective.folders, variables).map_err(|e| Error::new(Kind::Io, e.to_string()))?;
     let limits = manifest.limits(&settings.limits);
-    let component = sandbox.prepare(&wasm, &limits).map_err(|mut error| {
+    let component = sandbox.prepare(&wasm, &digest, &limits).map_err(|mut error| {
         error.message = format!("{path}: {}", error.message);
         error
     })?;
@@ -231,9 +232,9 @@ fn grants_for(settings: &Settings, scope: Scope, name: &str, identity: Identity)
 }
 
 /// The identity of a plugin: over the digests of manifest and component, so that no byte can move from one to the other.
-fn identity(manifest: &[u8], component: &[u8]) -> Identity {
-    let both = [Sha256::digest(manifest), Sha256::digest(component)].concat();
-    Identity(Sha256::digest(&both).into())
+fn identity(manifest: &[u8], component: &WasmDigest) -> Identity {
+    let both = Sha256::new().chain_update(Sha256::digest(manifest)).chain_update(component);
+    Identity(both.finalize().into())
 }
 
 /// Flag grants that meet no request of a plugin that a flag supplied.

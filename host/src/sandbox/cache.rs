@@ -7,11 +7,16 @@
 
 use rustix::fs::{Mode, OFlags};
 use sha2::{Digest, Sha256};
-use std::hash::{Hash, Hasher};
+use std::hash::{Hash, Hasher as _};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use wasmtime::Engine;
 use wasmtime::component::Component;
+
+/// SHA-256 of a component.
+pub type WasmDigest = [u8; 32];
+/// Length of the digest at the end of a file.
+const DIGEST: u64 = 32;
 
 /// A folder of compiled components.
 #[derive(Debug, Clone)]
@@ -34,34 +39,39 @@ impl CodeCache {
         Some(Self { folder: folder.to_owned() })
     }
 
-    pub(crate) fn load(&self, engine: &Engine, wasm: &[u8]) -> Option<Component> {
+    pub(crate) fn load(&self, engine: &Engine, wasm: &WasmDigest) -> Option<Component> {
         let path = self.path(engine, wasm);
         let handle = rustix::fs::open(&path, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty()).ok()?;
-        let file = std::fs::File::from(handle);
+        let mut file = std::fs::File::from(handle);
         let meta = file.metadata().ok()?;
         if !meta.is_file() || !is_ours(&meta) {
             return None;
         }
-        let (mut file, mut digest) = (file, [0; 32]);
-        file.read_exact(&mut digest).ok()?;
-        let mut code = Vec::with_capacity(usize::try_from(meta.len()).ok()?);
-        file.read_to_end(&mut code).ok()?;
+        let code = meta.len().checked_sub(DIGEST)?;
+        let mut digest = Sha256::new();
+        std::io::copy(&mut (&mut file).take(code), &mut Hasher(&mut digest)).ok()?;
+        let mut written = Vec::new();
+        file.read_to_end(&mut written).ok()?;
         // A file cut short or damaged is compiled again.
-        if Sha256::digest(&code)[..] != digest {
+        if digest.finalize()[..] != written {
             return None;
         }
-        load_own(engine, &code).ok()
+        // SAFETY: the file was written by this user and by nobody else, in a folder that nobody else can write, it is what
+        // the compiler of this engine gave, and its digest matches; the engine checks version and settings itself. A file
+        // of the cache is replaced and never changed, so the mapping stays what it is.
+        unsafe { Component::deserialize_file(engine, &path) }.ok()
     }
 
     /// Keeps compiled code. A cache that cannot be written is no error: the code is compiled again next time.
-    pub(crate) fn store(&self, engine: &Engine, wasm: &[u8], code: &[u8]) {
-        let _ = crate::files::write_whole(&self.path(engine, wasm), &[&Sha256::digest(code), code]);
+    pub(crate) fn store(&self, engine: &Engine, wasm: &WasmDigest, code: &[u8]) {
+        // The digest stands at the end: the code is mapped from the start of the file.
+        let _ = crate::files::write_whole(&self.path(engine, wasm), &[code, &Sha256::digest(code)]);
     }
 
-    fn path(&self, engine: &Engine, wasm: &[u8]) -> PathBuf {
+    fn path(&self, engine: &Engine, wasm: &WasmDigest) -> PathBuf {
         let mut settings = std::hash::DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut settings);
-        let digest: String = Sha256::digest(wasm).iter().map(|b| format!("{b:02x}")).collect();
+        let digest: String = wasm.iter().map(|b| format!("{b:02x}")).collect();
         self.folder.join(format!("{digest}-48.0.8-{:016x}.cwasm", settings.finish()))
     }
 }
@@ -71,9 +81,21 @@ fn is_ours(meta: &std::fs::Metadata) -> bool {
     meta.uid() == rustix::process::geteuid().as_raw() && meta.mode() & 0o022 == 0
 }
 
-/// Loads code that this process compiled, or that [`CodeCache`] kept.
+/// Feeds what is copied into it to a digest.
+struct Hasher<'d>(&'d mut Sha256);
+
+impl std::io::Write for Hasher<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Loads code that this process compiled.
 pub(crate) fn load_own(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: the bytes come from `precompile_component` of this engine, or from a file that only this user could have
-    // written, in a folder only this user can write, whose digest matches; the engine checks version and settings itself.
+    // SAFETY: the bytes come from `precompile_component` of this engine, a moment ago.
     unsafe { Component::deserialize(engine, code) }
 }

@@ -3,6 +3,7 @@
 use crate::error::{Error, Kind};
 use crate::sandbox::call::Prepared;
 use crate::sandbox::state::State;
+use crate::sandbox::cache::{WasmDigest, load_own};
 use crate::sandbox::{CodeCache, bindings};
 use palisade_policy::{Limit, Limits};
 use std::sync::Arc;
@@ -45,12 +46,12 @@ impl Sandbox {
     pub fn new(allocator: Allocator, limits: &Limits, cache: Option<CodeCache>) -> Result<Self, Error> {
         let mut fallback = None;
         let mut used = allocator;
-        let engine = match Engine::new(&config(allocator, limits)) {
+        let engine = match Engine::new(&engine_config(allocator, limits)) {
             Ok(engine) => engine,
             Err(error) if allocator != Allocator::OnDemand => {
                 fallback = Some(format!("the instance pool could not be reserved ({error}); instances are allocated on demand"));
                 used = Allocator::OnDemand;
-                Engine::new(&config(used, limits)).map_err(|e| Error::internal("the engine", &e))?
+                Engine::new(&engine_config(used, limits)).map_err(|e| Error::internal("the engine", &e))?
             }
             Err(error) => return Err(Error::internal("the engine", &error)),
         };
@@ -74,12 +75,12 @@ impl Sandbox {
         self.fallback.as_deref()
     }
 
-    /// Compiles a component, or takes it from the code cache, and links it once for all its calls.
+    /// Compiles a component, or takes it from the code cache by its digest, and links it once for all its calls.
     ///
     /// # Errors
     /// [`Kind::Component`] when it is not a component, does not export the tools interface with the right types, or imports
     /// what is not linked.
-    pub fn prepare(&self, wasm: &[u8], limits: &Limits) -> Result<Arc<Prepared>, Error> {
+    pub fn prepare(&self, wasm: &[u8], digest: &WasmDigest, limits: &Limits) -> Result<Arc<Prepared>, Error> {
         let refuse = |message: String| Error::new(Kind::Component, message);
         if wasm.len() as u64 > limits.get(Limit::Component) {
             return Err(refuse(format!(
@@ -89,9 +90,9 @@ impl Sandbox {
             )));
         }
         check_header(wasm).map_err(refuse)?;
-        let component = match self.cache.as_ref().and_then(|cache| cache.load(&self.engine, wasm)) {
+        let component = match self.cache.as_ref().and_then(|cache| cache.load(&self.engine, digest)) {
             Some(component) => component,
-            None => self.compile(wasm)?,
+            None => self.compile(wasm, digest)?,
         };
         let pre = self.linker.instantiate_pre(&component).map_err(|e| refuse(format!("the component does not link: {e:#}")))?;
         let typed =
@@ -99,20 +100,16 @@ impl Sandbox {
         Ok(Arc::new(Prepared::new(self.engine.clone(), component, typed)))
     }
 
-    fn compile(&self, wasm: &[u8]) -> Result<Component, Error> {
+    fn compile(&self, wasm: &[u8], digest: &WasmDigest) -> Result<Component, Error> {
         let code = self
             .engine
             .precompile_component(wasm)
             .map_err(|e| Error::new(Kind::Component, format!("the component does not compile: {e:#}")))?;
         if let Some(cache) = &self.cache {
-            cache.store(&self.engine, wasm, &code);
+            cache.store(&self.engine, digest, &code);
         }
-        cache_load(&self.engine, &code)
+        load_own(&self.engine, &code).map_err(|e| Error::internal("loading compiled code", &e))
     }
-}
-
-fn cache_load(engine: &Engine, code: &[u8]) -> Result<Component, Error> {
-    crate::sandbox::cache::load_own(engine, code).map_err(|e| Error::internal("loading compiled code", &e))
 }
 
 /// What is wrong with the first eight bytes, said better than a parser would.
@@ -125,7 +122,10 @@ fn check_header(wasm: &[u8]) -> Result<(), String> {
     }
 }
 
-fn config(allocator: Allocator, limits: &Limits) -> Config {
+/// The settings of the engine; public so that a floor can be measured with the same.
+#[doc(hidden)]
+#[must_use]
+pub fn engine_config(allocator: Allocator, limits: &Limits) -> Config {
     let mut config = Config::new();
     // Needed: components and what compilers emit for them. GC and threads are not even compiled in.
     config.wasm_component_model(true);

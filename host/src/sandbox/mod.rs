@@ -15,7 +15,7 @@ mod limiter;
 mod state;
 mod wasi;
 
-pub use cache::CodeCache;
+pub use cache::{CodeCache, WasmDigest};
 pub use call::{Content, Definition, Failure, Hints, LogLine, Prepared, Progress, Report, Run};
-pub use engine::{Allocator, Sandbox};
+pub use engine::{Allocator, Sandbox, engine_config};
 pub use wasi::{Folder, Reach, ReachError};
