@@ -46,7 +46,8 @@ else
 endif
 	cargo test --locked --workspace --doc
 
-lint: setup
+lint: plugins
+	cargo build --locked --workspace --bins --examples
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo clippy --locked --profile plugin --target $(WASM) $(addprefix -p ,$(PLUGINS)) -- -D warnings

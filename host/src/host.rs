@@ -14,7 +14,9 @@ use crate::plugins::{self, Plugin, Quarantined, ToolSpec};
 use crate::record::{CallError, CallRecord, Decision, Denial, Outcome, Stats};
 use crate::sandbox::{Allocator, CodeCache, Content, Run, Sandbox};
 use crate::{config, json};
-use palisade_policy::{Authorized, Candidate, Capability, Limit, Limits, Origin, Policy, Refusal, Rule, Step, StepVerdict, Subsystem, Verdict, mcp_name};
+use palisade_policy::{
+    Authorized, Candidate, Capability, Limit, Limits, Origin, Policy, Refusal, Rule, Step, StepVerdict, Subsystem, Verdict, mcp_name,
+};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -297,7 +299,8 @@ impl Host {
             (None, Some(verdict)) => match self.policy.admit(candidate).and_then(|admitted| admitted.arguments(verdict)) {
                 Ok(_) => step(Rule::Arguments, StepVerdict::Pass, "they are valid against the tool's schema"),
                 Err(found) => {
-                    let denied = Step { rule: found.rule, verdict: StepVerdict::Deny, source: found.source.clone(), reason: found.reason.clone() };
+                    let denied =
+                        Step { rule: found.rule, verdict: StepVerdict::Deny, source: found.source.clone(), reason: found.reason.clone() };
                     refusal = Some(found);
                     denied
                 }
@@ -314,11 +317,20 @@ impl Host {
 
     fn absent(&self, id: &str) -> Error {
         let source = id.split('/').next().unwrap_or_default();
-        let broken = self.quarantined.iter().find(|q| q.key == id).or_else(|| self.quarantined.iter().find(|q| q.key == source && !source.is_empty()));
+        let broken = self
+            .quarantined
+            .iter()
+            .find(|q| q.key == id)
+            .or_else(|| self.quarantined.iter().find(|q| q.key == source && !source.is_empty()));
         let shown = clean::line(id, clean::NAME);
         match broken {
             Some(broken) => {
-                let reason = format!("{shown} is not available: {} is quarantined ({}): {}", broken.source, broken.error.kind.name(), broken.error.message);
+                let reason = format!(
+                    "{shown} is not available: {} is quarantined ({}): {}",
+                    broken.source,
+                    broken.error.kind.name(),
+                    broken.error.message
+                );
                 let error = Error::new(Kind::Quarantined, reason);
                 match &broken.error.hint {
                     Some(hint) => error.hint(hint.clone()),

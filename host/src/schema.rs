@@ -144,7 +144,8 @@ mod tests {
 
     #[test]
     fn schemas_that_cost_or_reach_out_are_refused() {
-        let doubling: String = (0..24).map(|i| format!(r##""d{i}":{{"allOf":[{{"$ref":"#/$defs/d{n}"}},{{"$ref":"#/$defs/d{n}"}}]}},"##, n = i + 1)).collect();
+        let doubling: String =
+            (0..24).map(|i| format!(r##""d{i}":{{"allOf":[{{"$ref":"#/$defs/d{n}"}},{{"$ref":"#/$defs/d{n}"}}]}},"##, n = i + 1)).collect();
         let doubling = format!(r##"{{"type":"object","$ref":"#/$defs/d0","$defs":{{{doubling}"d24":true}}}}"##);
         for (bad, why) in [
             (doubling.as_str(), "nodes"),
@@ -168,7 +169,8 @@ mod tests {
 
     #[test]
     fn a_refusal_names_the_place() {
-        let schema = Schema::parse_arguments(r#"{"type":"object","properties":{"n":{"type":"integer"}},"additionalProperties":false}"#).unwrap();
+        let schema =
+            Schema::parse_arguments(r#"{"type":"object","properties":{"n":{"type":"integer"}},"additionalProperties":false}"#).unwrap();
         assert!(schema.validate(&serde_json::json!({"n": 1})).is_ok());
         assert!(schema.validate(&serde_json::json!({"n": "x"})).unwrap_err().contains("/n"));
         assert!(schema.validate(&serde_json::json!({"m": 1})).unwrap_err().contains("'m'"));

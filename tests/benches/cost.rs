@@ -69,7 +69,8 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 /// The whole gate of a denied call costs no sandbox: the arguments are parsed and validated, and then refused.
 fn gate(runtime: &tokio::runtime::Runtime, host: &Host) {
-    let arguments = r#"{"text":"A call of a usual size: a sentence or two that an agent might pass on to a tool, below two hundred bytes."}"#;
+    let arguments =
+        r#"{"text":"A call of a usual size: a sentence or two that an agent might pass on to a tool, below two hundred bytes."}"#;
     let mut gates = Vec::new();
     for _ in 0..20_000 {
         let call = ToolCall::new("text-stats/count", arguments);
@@ -144,7 +145,16 @@ fn cold(world: &World) {
     }
     let plugin = example("text-stats");
     let call = || {
-        let mut command = world.command(&["--profile", "trusted", "--plugin", plugin.to_str().expect("text"), "-q", "call", "text-stats/count", "{\"text\":\"a\"}"]);
+        let mut command = world.command(&[
+            "--profile",
+            "trusted",
+            "--plugin",
+            plugin.to_str().expect("text"),
+            "-q",
+            "call",
+            "text-stats/count",
+            "{\"text\":\"a\"}",
+        ]);
         command.env("XDG_CACHE_HOME", world.path("cache")).stdout(Stdio::null());
         let start = Instant::now();
         assert!(command.status().expect("the binary runs").success());
@@ -159,5 +169,10 @@ fn cold(world: &World) {
     call();
     let rounds: Vec<(f64, f64)> = (0..60).map(|_| (call(), line())).collect();
     let of = |pick: fn(&(f64, f64)) -> f64| median(rounds.iter().map(pick).collect());
-    println!("palisade call, whole process, warm cache: {:.2} ms, a static C program {:.2} ms, {:.2} ms more (goal 6)", of(|r| r.0), of(|r| r.1), of(|r| r.0 - r.1));
+    println!(
+        "palisade call, whole process, warm cache: {:.2} ms, a static C program {:.2} ms, {:.2} ms more (goal 6)",
+        of(|r| r.0),
+        of(|r| r.1),
+        of(|r| r.0 - r.1)
+    );
 }

@@ -79,7 +79,6 @@ impl Answer {
     }
 
     /// Fails unless the command ended with `code`.
-    
     pub fn expect(self, code: i32) -> Self {
         assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
         self
@@ -207,7 +206,8 @@ fn walk(folder: &Path, found: &mut dyn FnMut(&Path)) {
 /// The text with what differs from run to run replaced: times by `T`, ids of sessions by `ID`, the world's path by `~`.
 #[must_use]
 pub fn steady(world: &World, text: &str) -> String {
-    let replace = |pattern: &str, text: &str, with: &str| regex::Regex::new(pattern).expect("a pattern").replace_all(text, with).into_owned();
+    let replace =
+        |pattern: &str, text: &str, with: &str| regex::Regex::new(pattern).expect("a pattern").replace_all(text, with).into_owned();
     let text = text.replace(world.path("").to_str().expect("a path is text"), "~/");
     let text = replace(r"[0-9]+(\.[0-9]+)? (µs|ms|s)(?-u:\b)", &text, "T");
     let text = replace(r"[0-9a-f]{8}-[0-9a-f-]{27}", &text, "ID");

@@ -29,7 +29,7 @@ pub fn component(extra: &str, call: &str) -> Vec<u8> {
         )"#
     );
     let mut module = wat::parse_str(&module).expect("a module");
-    let wit = UnresolvedPackageGroup::parse_dir(&crate::root().join("wit")).expect("the contract");
+    let wit = UnresolvedPackageGroup::parse_dir(crate::root().join("wit")).expect("the contract");
     let mut resolve = Resolve::default();
     let package = resolve.push_group(wit).expect("the contract resolves");
     let world = resolve.select_world(&[package], Some("plugin")).expect("the world of a plugin");

@@ -63,7 +63,13 @@ fn a_manifest_that_is_wrong_is_refused_with_file_line_and_key() {
         (MANIFEST.replace("0.1.0", "first"), 3, "plugin.version"),
         (MANIFEST.replace("bad.wasm", "../bad.wasm"), 4, "plugin.component"),
         (MANIFEST.replace("\"bad\"", "\"Bad\""), 2, "plugin.name"),
-        (format!("{MANIFEST}[capabilities]\nfs = [\n  {{ path = \"@workspace\", access = \"read\", why = \"\" }},\n  {{ path = \"@workspace\", access = \"write\", why = \"\" }},\n]\n"), 8, "capabilities.fs"),
+        (
+            format!(
+                "{MANIFEST}[capabilities]\nfs = [\n  {{ path = \"@workspace\", access = \"read\", why = \"\" }},\n  {{ path = \"@workspace\", access = \"write\", why = \"\" }},\n]\n"
+            ),
+            8,
+            "capabilities.fs",
+        ),
         (format!("{MANIFEST}[capabilities]\nexec = true\n"), 6, "exec"),
     ] {
         let world = World::new();
@@ -92,7 +98,11 @@ fn two_plugins_with_one_name_are_both_set_aside() {
     let more = world.path("more").display().to_string();
     let error = world.trusted(&["--plugin-dir", &more, "call", "same/echo"]).expect(6).error();
     let message = error["message"].as_str().unwrap();
-    assert!(message.contains(&world.path("more/same").display().to_string()) && message.contains(&world.path("plugins/same").display().to_string()), "{message}");
+    assert!(
+        message.contains(&world.path("more/same").display().to_string())
+            && message.contains(&world.path("plugins/same").display().to_string()),
+        "{message}"
+    );
     world.trusted(&["--plugin-dir", &more, "call", "good/counter"]).expect(0);
 }
 
@@ -116,7 +126,17 @@ fn arguments_that_are_not_strict_json_are_denied_as_they_are() {
         assert_eq!((&record["denial"]["rule"], &record["outcome"]), (&json!("arguments"), &json!("denied")), "{arguments}");
         assert!(record["denial"]["reason"].as_str().unwrap().contains(why), "{arguments}: {record}");
     }
-    let mut command = world.command(&["--profile", "trusted", "--plugin", world.path("plugins/guest").to_str().unwrap(), "--format", "json", "call", "guest/echo", "-"]);
+    let mut command = world.command(&[
+        "--profile",
+        "trusted",
+        "--plugin",
+        world.path("plugins/guest").to_str().unwrap(),
+        "--format",
+        "json",
+        "call",
+        "guest/echo",
+        "-",
+    ]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let writer = std::thread::spawn(move || {
@@ -158,7 +178,9 @@ fn a_workspace_file_is_a_regular_file_of_moderate_size_or_an_error() {
     symlink("/dev/zero", &path).unwrap();
     refused("symbolic link");
     // Only root can make a device.
-    if rustix::process::geteuid().is_root() && mknodat(CWD, &path, FileType::CharacterDevice, Mode::from_raw_mode(0o600), rustix::fs::makedev(1, 5)).is_ok() {
+    if rustix::process::geteuid().is_root()
+        && mknodat(CWD, &path, FileType::CharacterDevice, Mode::from_raw_mode(0o600), rustix::fs::makedev(1, 5)).is_ok()
+    {
         refused("not a regular file");
     }
     std::fs::write(&path, vec![b'#'; 2 << 20]).unwrap();
@@ -179,7 +201,11 @@ fn a_workspace_that_is_root_or_home_is_left_unread_and_the_run_goes_on() {
     world.write("home/palisade.toml", "profile = \"trusted\"\n");
     let home = world.path("home").display().to_string();
     let holds = world.path("").display().to_string();
-    for (workspace, why) in [("/", "it is the root of the file system"), (home.as_str(), "it is your home folder"), (holds.as_str(), "it holds Palisade's own folders")] {
+    for (workspace, why) in [
+        ("/", "it is the root of the file system"),
+        (home.as_str(), "it is your home folder"),
+        (holds.as_str(), "it holds Palisade's own folders"),
+    ] {
         let status = world.trusted(&["--workspace", workspace, "status"]).expect(0).json();
         let expected = format!("no file of the workspace is read and @workspace does not resolve: {why}");
         assert!(status["warnings"].as_array().unwrap().contains(&json!(expected)), "{workspace}: {status}");
@@ -227,7 +253,12 @@ fn folders_and_files_of_ours_that_others_reach_are_refused() {
 #[test]
 fn config_that_this_version_cannot_enforce_is_refused() {
     let world = World::new();
-    for (text, key) in [("[skills]\ndirs = []\n", "skills"), ("[mcp.a]\ncommand = []\n", "mcp"), ("[[hooks]]\n", "hooks"), ("grants = [\"a:store\"]\n", "grants")] {
+    for (text, key) in [
+        ("[skills]\ndirs = []\n", "skills"),
+        ("[mcp.a]\ncommand = []\n", "mcp"),
+        ("[[hooks]]\n", "hooks"),
+        ("grants = [\"a:store\"]\n", "grants"),
+    ] {
         world.user_config(text);
         let error = world.palisade(&["--format", "json", "status"]).expect(7).error();
         assert!(error["message"].as_str().unwrap().contains(key), "{text}: {error}");
@@ -241,7 +272,9 @@ fn config_that_this_version_cannot_enforce_is_refused() {
 #[test]
 fn a_command_line_that_does_not_parse_is_a_usage_error_in_both_formats() {
     let world = World::new();
-    for args in [&["--format", "json"][..], &["--format", "json", "nosuch"], &["--format", "json", "call"], &["--format", "json", "--max", "tools"]] {
+    for args in
+        [&["--format", "json"][..], &["--format", "json", "nosuch"], &["--format", "json", "call"], &["--format", "json", "--max", "tools"]]
+    {
         assert_eq!(world.palisade(args).expect(2).error()["kind"], "usage", "{args:?}");
     }
     let text = world.palisade(&["nosuch"]).expect(2);
@@ -254,7 +287,8 @@ fn damaged_code_in_the_cache_is_compiled_again() {
     let world = World::new();
     world.plugin("guest", &raw::component("", "(i32.const 1024)"), "");
     let run = || {
-        let mut command = world.command(&["--profile", "trusted", "--plugin", world.path("plugins/guest").to_str().unwrap(), "call", "guest/go"]);
+        let mut command =
+            world.command(&["--profile", "trusted", "--plugin", world.path("plugins/guest").to_str().unwrap(), "call", "guest/go"]);
         command.env("XDG_CACHE_HOME", world.path("home/.cache"));
         answer(command).expect(0)
     };

@@ -32,7 +32,11 @@ fn a_denied_tool_is_neither_listed_nor_callable_in_any_letter_case() {
             world.palisade(&args).expect(code).json()
         };
         let expected = |denial: &serde_json::Value| {
-            assert_eq!((&denial["rule"], &denial["source"], &denial["tool"]), (&json!(rule), &json!(flag), &json!("text-stats/count")), "{entry}");
+            assert_eq!(
+                (&denial["rule"], &denial["source"], &denial["tool"]),
+                (&json!(rule), &json!(flag), &json!("text-stats/count")),
+                "{entry}"
+            );
         };
         expected(&run(&["call", "text-stats/count", "{\"text\":\"a\"}"], 3)["denial"]);
         let listed = run(&["tools"], 0);
@@ -53,7 +57,10 @@ fn a_denied_tool_is_neither_listed_nor_callable_in_any_letter_case() {
 fn a_deny_of_a_workspace_names_file_and_line_and_its_remedy() {
     let world = World::new();
     world.write("workspace/palisade.toml", "[deny]\nnames = [\n  \"grep\",\n  \"Text-Stats/count\",\n]\n");
-    let denied = world.palisade(&["--profile", "trusted", "--plugin-dir", &examples(), "--format", "json", "call", "text-stats/count"]).expect(3).json();
+    let denied = world
+        .palisade(&["--profile", "trusted", "--plugin-dir", &examples(), "--format", "json", "call", "text-stats/count"])
+        .expect(3)
+        .json();
     assert_eq!(
         denied["denial"],
         json!({
@@ -80,7 +87,19 @@ fn a_deny_or_grant_that_matches_nothing_is_a_warning_that_names_it() {
     let world = World::new();
     let plugin = example("text-stats");
     let plugin = plugin.to_str().unwrap();
-    let answer = world.palisade(&["--profile", "trusted", "--plugin", plugin, "--deny-tool", "Typo", "--deny-prefix", "none/", "--grant", "text-stats:env:HOME", "tools"]);
+    let answer = world.palisade(&[
+        "--profile",
+        "trusted",
+        "--plugin",
+        plugin,
+        "--deny-tool",
+        "Typo",
+        "--deny-prefix",
+        "none/",
+        "--grant",
+        "text-stats:env:HOME",
+        "tools",
+    ]);
     for expected in [
         "warning: the deny entry `Typo` (--deny-tool) matches no tool\n",
         "warning: the deny entry `none/` (--deny-prefix) matches no tool\n",
@@ -140,7 +159,8 @@ fn a_shell_is_denied_under_a_thousand_random_sets_of_flags_and_config() {
         runtime.block_on(async {
             let load = LoadOptions { allocator: Allocator::OnDemand, ..LoadOptions::default() };
             let host = Host::load(settings, load).await.unwrap();
-            for (id, arguments) in [("shell/bash", r#"{"command":"touch owned"}"#), ("pwsh/echo", r#"{"text":"a"}"#), ("any/run-cmd", "{}")] {
+            for (id, arguments) in [("shell/bash", r#"{"command":"touch owned"}"#), ("pwsh/echo", r#"{"text":"a"}"#), ("any/run-cmd", "{}")]
+            {
                 let record = host.call(ToolCall::new(id, arguments), Verdict::pass(), Run::default(), |_| {}).await.unwrap();
                 assert_eq!(record.denial.unwrap().rule, "shell-gate");
                 assert!(host.tools().filter(|t| t.spec.id.as_str() == id).all(|t| host.admit(t).is_err()));

@@ -71,7 +71,14 @@ fn deep_recursion_traps() {
     // A compiled guest runs out of its own stack in memory, one written by hand out of the host's.
     assert_eq!(stopped(&world(), "recurse", &json!({}), 4).0, "trap");
     let world = World::new();
-    world.plugin("deep", &raw::component("(func $f (param i64) (result i64) (i64.add (call $f (i64.const 1)) (local.get 0)))", "(drop (call $f (i64.const 0))) (i32.const 1024)"), "");
+    world.plugin(
+        "deep",
+        &raw::component(
+            "(func $f (param i64) (result i64) (i64.add (call $f (i64.const 1)) (local.get 0)))",
+            "(drop (call $f (i64.const 0))) (i32.const 1024)",
+        ),
+        "",
+    );
     let record = world.trusted(&["call", "deep/go"]).expect(4).json();
     assert_eq!(record["error"], json!({"kind": "trap", "message": "the component trapped: wasm trap: call stack exhausted"}));
 }
@@ -124,7 +131,11 @@ fn environment_and_arguments_are_empty() {
 #[test]
 fn a_granted_variable_is_seen_and_no_other() {
     let world = World::new();
-    world.plugin("guest", &guest("guest"), "[capabilities]\nenv = [{ name = \"HOME\", why = \"tests\" }, { name = \"PATH\", optional = true, why = \"tests\" }]\n");
+    world.plugin(
+        "guest",
+        &guest("guest"),
+        "[capabilities]\nenv = [{ name = \"HOME\", why = \"tests\" }, { name = \"PATH\", optional = true, why = \"tests\" }]\n",
+    );
     let denied = call(&world, &[], "environment", &json!({})).expect(3).json();
     assert_eq!((&denied["denial"]["rule"], &denied["denial"]["remedy"]), (&json!("grant"), &json!("--grant guest:env:HOME")));
     let record = call(&world, &["--grant", "guest:env:HOME"], "environment", &json!({})).expect(0).json();
@@ -159,7 +170,9 @@ fn paths_do_not_leave_the_grant() {
         let record = call(&world, &grant, "read", &json!({"path": path})).expect(4).json();
         assert_eq!(record["error"]["kind"], "tool-failed", "{path}: {record}");
     }
-    for (path, text) in [("inside.txt", "inside"), ("sub/../inside.txt", "inside"), ("within", "inside"), ("/workspace/sub/deep.txt", "deep")] {
+    for (path, text) in
+        [("inside.txt", "inside"), ("sub/../inside.txt", "inside"), ("within", "inside"), ("/workspace/sub/deep.txt", "deep")]
+    {
         let record = call(&world, &grant, "read", &json!({"path": path})).expect(0).json();
         assert_eq!(record["content"][0]["text"], text, "{path}");
     }
@@ -245,7 +258,11 @@ fn definitions_that_loop_or_are_huge_set_their_plugin_aside_and_no_other() {
     let world = World::new();
     world.plugin("loop", &guest("definitions_loop"), "[limits]\ndefinitions_time = \"300ms\"\n");
     world.plugin("huge", &guest("definitions_huge"), "");
-    world.plugin("start", &raw::component("(func $s (loop (br 0))) (start $s)", "(i32.const 1024)"), "[limits]\ndefinitions_time = \"300ms\"\n");
+    world.plugin(
+        "start",
+        &raw::component("(func $s (loop (br 0))) (start $s)", "(i32.const 1024)"),
+        "[limits]\ndefinitions_time = \"300ms\"\n",
+    );
     world.plugin("guest", &guest("guest"), "");
     let status = world.trusted(&["status"]).expect(0).json();
     let reasons: Vec<(String, String)> = status["quarantined"]
@@ -296,7 +313,11 @@ fn a_tool_with_a_bad_definition_is_not_registered_and_its_siblings_are() {
 fn reading_definitions_reaches_nothing_and_sees_the_same_every_time() {
     let world = World::new();
     world.write("workspace/file", "x");
-    world.plugin("guest", &guest("definitions_reach_out"), "[capabilities]\nfs = [{ path = \"@workspace\", access = \"read\", why = \"\" }]\nenv = [{ name = \"HOME\", why = \"\" }]\n");
+    world.plugin(
+        "guest",
+        &guest("definitions_reach_out"),
+        "[capabilities]\nfs = [{ path = \"@workspace\", access = \"read\", why = \"\" }]\nenv = [{ name = \"HOME\", why = \"\" }]\n",
+    );
     let grants = ["--grant", "guest:fs:read:@workspace", "--grant", "guest:env:HOME", "tools"];
     let seen = |answer: Answer| answer.expect(0).json()["tools"][0]["description"].as_str().unwrap().to_owned();
     let (first, second) = (seen(world.trusted(&grants)), seen(world.trusted(&grants)));
@@ -307,12 +328,17 @@ fn reading_definitions_reaches_nothing_and_sees_the_same_every_time() {
 #[test]
 fn a_guest_that_uses_up_tables_or_lies_about_its_result_is_stopped() {
     let world = World::new();
-    world.plugin("tables", &raw::component("(table $t 1 funcref)", "(drop (table.grow $t (ref.null func) (i32.const 10000000))) (i32.const 1024)"), "");
+    world.plugin(
+        "tables",
+        &raw::component("(table $t 1 funcref)", "(drop (table.grow $t (ref.null func) (i32.const 10000000))) (i32.const 1024)"),
+        "",
+    );
     world.plugin("wild", &raw::component("", "(i32.const 0x7ffffff0)"), "");
-    world.plugin("late", &raw::component(
-        "(func (export \"cabi_post_palisade:plugin/tools@0.1.0#call\") (param i32) (loop (br 0)))",
-        "(i32.const 1024)",
-    ), "[limits]\ntime = \"300ms\"\n");
+    world.plugin(
+        "late",
+        &raw::component("(func (export \"cabi_post_palisade:plugin/tools@0.1.0#call\") (param i32) (loop (br 0)))", "(i32.const 1024)"),
+        "[limits]\ntime = \"300ms\"\n",
+    );
     for (id, exit, kind) in [("tables/go", 4, "trap"), ("wild/go", 4, "trap"), ("late/go", 5, "limit-time")] {
         let record = world.trusted(&["call", id]).expect(exit).json();
         assert_eq!(record["error"]["kind"], kind, "{id}: {record}");
@@ -331,9 +357,15 @@ fn a_component_of_the_wrong_types_or_with_foreign_imports_does_not_load() {
             (export "palisade:plugin/tools@0.1.0" (instance $tools)))"#,
     );
     world.plugin("wrong", &wrong, "");
-    world.plugin("foreign", &raw::component_text(r#"(component (import "wasi:http/outgoing-handler@0.2.0" (instance)) (import "evil:host/exec" (func)))"#), "");
+    world.plugin(
+        "foreign",
+        &raw::component_text(r#"(component (import "wasi:http/outgoing-handler@0.2.0" (instance)) (import "evil:host/exec" (func)))"#),
+        "",
+    );
     world.plugin("silent", &raw::component_text("(component)"), "");
-    for (name, why) in [("wrong", "does not export palisade:plugin/tools with its types"), ("foreign", "does not link"), ("silent", "does not export")] {
+    for (name, why) in
+        [("wrong", "does not export palisade:plugin/tools with its types"), ("foreign", "does not link"), ("silent", "does not export")]
+    {
         let error = world.trusted(&["plugin", "inspect", world.path(&format!("plugins/{name}")).to_str().unwrap()]).expect(7).error();
         assert_eq!(error["kind"], "component");
         assert!(error["message"].as_str().unwrap().contains(why), "{error}");

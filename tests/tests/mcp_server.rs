@@ -100,7 +100,10 @@ fn tools_are_listed_called_and_denied_in_both_eras() {
             client.cancel().await.unwrap();
             let mut record = String::new();
             std::io::Read::read_to_string(&mut log, &mut record).unwrap();
-            assert!(record.contains("denied #1 by shell-gate (built-in)") && record.contains("denied #2 by deny-name (--deny-tool)"), "{record}");
+            assert!(
+                record.contains("denied #1 by shell-gate (built-in)") && record.contains("denied #2 by deny-name (--deny-tool)"),
+                "{record}"
+            );
             let decided = record.find("text-stats/count: ✓name").unwrap();
             assert!(record[decided..].find("text-stats/count: → sandbox").is_some(), "the decision stands before the outcome\n{record}");
         });

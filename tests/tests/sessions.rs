@@ -25,8 +25,12 @@ fn run(world: &World, more: &[&str]) -> Answer {
     world.palisade(&args)
 }
 
-const PROMPTS: [&str; 4] =
-    ["count the words of \"one two three\"", "search the files for \"needle\"", "query the json with '.a[1]' and '{\"a\":[1,2]}'", "run a shell command: ls"];
+const PROMPTS: [&str; 4] = [
+    "count the words of \"one two three\"",
+    "search the files for \"needle\"",
+    "query the json with '.a[1]' and '{\"a\":[1,2]}'",
+    "run a shell command: ls",
+];
 
 #[test]
 fn prompts_are_routed_gated_run_and_denied_in_one_session() {
@@ -35,7 +39,10 @@ fn prompts_are_routed_gated_run_and_denied_in_one_session() {
     let turns = result["turns"].as_array().unwrap();
     let called: Vec<&Value> = turns.iter().map(|t| &t["calls"][0]["tool"]).collect();
     assert_eq!(called[..3], ["text-stats/count", "search/grep", "json-query/query"]);
-    assert_eq!(turns[0]["calls"][0]["content"], json!([{"type": "json", "value": {"lines": 1, "words": 3, "characters": 13, "bytes": 13}}]));
+    assert_eq!(
+        turns[0]["calls"][0]["content"],
+        json!([{"type": "json", "value": {"lines": 1, "words": 3, "characters": 13, "bytes": 13}}])
+    );
     assert_eq!(turns[1]["calls"][0]["content"][0]["value"]["matches"], json!([{"path": "notes.txt", "line": 2, "text": "beta needle"}]));
     assert_eq!(turns[2]["calls"][0]["content"][0]["value"]["results"], json!([2]));
     assert_eq!(
@@ -280,7 +287,8 @@ fn an_interrupt_ends_a_call_and_the_session_says_so() {
     let world = world();
     world.plugin("guest", &guest("guest"), "");
     let plugin = world.path("plugins/guest").display().to_string();
-    let mut command = world.command(&["--profile", "trusted", "--plugin", &plugin, "--format", "json", "run", "/guest/spin", "/guest/counter"]);
+    let mut command =
+        world.command(&["--profile", "trusted", "--plugin", &plugin, "--format", "json", "run", "/guest/spin", "/guest/counter"]);
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let started = Instant::now();
     let child = command.spawn().unwrap();

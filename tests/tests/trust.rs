@@ -44,7 +44,9 @@ fn nothing_of_a_withheld_subsystem_is_opened() {
     let own = world.plugin("mine", &guest("guest"), "");
     let own = own.to_str().unwrap();
     let touched = opened(&world, &["plugins/mine", "workspace/plugins", "workspace/plugins/evil"], || {
-        for command in [&["status"][..], &["tools"], &["run", "count the words in \"a b\""], &["call", "evil/echo"], &["explain", "mine/echo"]] {
+        for command in
+            [&["status"][..], &["tools"], &["run", "count the words in \"a b\""], &["call", "evil/echo"], &["explain", "mine/echo"]]
+        {
             let mut args = vec!["--plugin", own];
             args.extend(command);
             let code = world.palisade(&args).code;
@@ -155,7 +157,12 @@ fn trust_workspace_activates_what_it_prints_for_one_command() {
 fn trust_in_a_workspace_gives_its_plugins_nothing_of_the_flags() {
     let world = World::new();
     world.write("workspace/palisade.toml", "[plugins]\ndirs = [\"plugins\"]\n");
-    world.plugin_at("workspace/plugins", "theirs", &guest("guest"), "[capabilities]\nfs = [{ path = \"@workspace\", access = \"read\", why = \"\" }]\n");
+    world.plugin_at(
+        "workspace/plugins",
+        "theirs",
+        &guest("guest"),
+        "[capabilities]\nfs = [{ path = \"@workspace\", access = \"read\", why = \"\" }]\n",
+    );
     let args = ["--trust-workspace", "--grant", "theirs:fs:read:@workspace", "--format", "json", "call", "theirs/counter"];
     let answer = world.palisade(&args).expect(3);
     assert_eq!(answer.json()["denial"]["rule"], "grant");
@@ -171,7 +178,9 @@ fn a_stored_grant_is_for_exact_bytes() {
     let identity = inspected["identity"].as_str().unwrap().to_owned();
     let config = |identity: &str| {
         let dirs = world.path("plugins").display().to_string();
-        world.user_config(&format!("profile = \"trusted\"\ngrants = [\"mine@{identity}:fs:read:@workspace\"]\n[plugins]\ndirs = [\"{dirs}\"]\n"));
+        world.user_config(&format!(
+            "profile = \"trusted\"\ngrants = [\"mine@{identity}:fs:read:@workspace\"]\n[plugins]\ndirs = [\"{dirs}\"]\n"
+        ));
     };
     config(&identity);
     world.palisade(&["call", "mine/counter"]).expect(0);
@@ -211,7 +220,11 @@ fn a_profile_of_the_users_own_only_narrows() {
     assert_eq!(json(&["--profile", "none", "call", "guest/echo"], 3)["denial"]["rule"], "trust");
     let error = world.palisade(&["--profile", "nosuch", "--format", "json", "status"]).expect(2).error();
     assert_eq!((&error["kind"], &error["hint"]), (&json!("usage"), &json!("profiles: untrusted, trusted, mine, none")));
-    for (text, key) in [("[profiles.trusted]\n", "profiles"), ("[profiles.mine]\nsubsystems = [\"all\"]\n", "subsystems"), ("[profiles.mine]\nlimits = { time = \"1h\" }\nsubsystems = []\n", "limits.time")] {
+    for (text, key) in [
+        ("[profiles.trusted]\n", "profiles"),
+        ("[profiles.mine]\nsubsystems = [\"all\"]\n", "subsystems"),
+        ("[profiles.mine]\nlimits = { time = \"1h\" }\nsubsystems = []\n", "limits.time"),
+    ] {
         world.user_config(&format!("profile = \"mine\"\n{text}"));
         let error = world.palisade(&["--format", "json", "status"]).expect(7).error();
         assert!(error["message"].as_str().unwrap().contains(key), "{text}: {error}");

@@ -33,7 +33,12 @@ pub async fn run(context: &Context, args: ExplainArgs) -> Result<ExitCode, Error
             StepVerdict::Skipped => "-",
         };
         let mut lines = vec![format!("{}: {verdict}", explained.tool)];
-        lines.extend(explained.steps.iter().map(|s| format!("{} {} ({}): {}", mark(s.verdict), s.rule, clean(&s.source.to_string()), clean(&s.reason))));
+        lines.extend(
+            explained
+                .steps
+                .iter()
+                .map(|s| format!("{} {} ({}): {}", mark(s.verdict), s.rule, clean(&s.source.to_string()), clean(&s.reason))),
+        );
         match (allowed, &remedy) {
             (true, _) => {}
             (false, Some(remedy)) => lines.push(format!("to allow it: {remedy}")),

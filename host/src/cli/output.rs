@@ -22,11 +22,8 @@ impl Output {
 
     /// The payload: one JSON document, or text.
     pub fn payload(&self, document: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Error> {
-        let mut shown = if self.json {
-            serde_json::to_string(document).map_err(|e| Error::internal("the output as JSON", &e))?
-        } else {
-            text()
-        };
+        let mut shown =
+            if self.json { serde_json::to_string(document).map_err(|e| Error::internal("the output as JSON", &e))? } else { text() };
         if !shown.ends_with('\n') {
             shown.push('\n');
         }
@@ -79,7 +76,10 @@ impl Output {
             let activated: Vec<_> = host.plugins().iter().filter(|p| p.scope == palisade::config::Scope::Workspace).collect();
             for plugin in &activated {
                 let (name, version) = (&plugin.manifest.name, &plugin.manifest.version);
-                self.note(&format!("--trust-workspace activates the plugin {name} {version} in {} (sha256:{})", plugin.folder, plugin.identity));
+                self.note(&format!(
+                    "--trust-workspace activates the plugin {name} {version} in {} (sha256:{})",
+                    plugin.folder, plugin.identity
+                ));
             }
             if activated.is_empty() {
                 self.note("--trust-workspace activates nothing: palisade.toml names no plugin that loads");

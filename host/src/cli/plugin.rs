@@ -35,7 +35,9 @@ async fn list(context: &Context) -> Result<ExitCode, Error> {
         if plugins.is_empty() {
             return format!("no plugins: {}", palisade::session::init(&host)["plugin_init"].reason);
         }
-        let line = |p: &Plugin| format!("{} {} in {}: {}", p.manifest.name, p.manifest.version, p.folder, clean::line(&p.manifest.description, clean::NAME));
+        let line = |p: &Plugin| {
+            format!("{} {} in {}: {}", p.manifest.name, p.manifest.version, p.folder, clean::line(&p.manifest.description, clean::NAME))
+        };
         plugins.iter().map(|p| line(p)).collect::<Vec<_>>().join("\n")
     })?;
     Ok(ExitCode::SUCCESS)
@@ -68,8 +70,10 @@ async fn inspect(context: &Context, dir: &std::path::Path) -> Result<ExitCode, E
 }
 
 fn summary(plugin: &Plugin) -> Value {
-    let requests: Vec<Value> =
-        requests(plugin).into_iter().map(|(capability, state, why)| json!({"capability": capability, "state": state, "why": why})).collect();
+    let requests: Vec<Value> = requests(plugin)
+        .into_iter()
+        .map(|(capability, state, why)| json!({"capability": capability, "state": state, "why": why}))
+        .collect();
     json!({
         "name": plugin.manifest.name.as_str(),
         "version": plugin.manifest.version.to_string(),

@@ -83,7 +83,8 @@ pub async fn run(context: &Context, args: RunArgs) -> Result<ExitCode, Error> {
 
 /// The prompts, each with whether it may call a tool directly.
 fn prompts(args: &RunArgs) -> Result<Vec<(String, bool)>, Error> {
-    let lines = |text: String| text.lines().map(str::trim).filter(|l| !l.is_empty()).map(|l| (l.to_owned(), args.allow_calls)).collect::<Vec<_>>();
+    let lines =
+        |text: String| text.lines().map(str::trim).filter(|l| !l.is_empty()).map(|l| (l.to_owned(), args.allow_calls)).collect::<Vec<_>>();
     let mut prompts = Vec::new();
     for prompt in &args.prompt {
         if prompt == "-" {
@@ -98,7 +99,8 @@ fn prompts(args: &RunArgs) -> Result<Vec<(String, bool)>, Error> {
         prompts.extend(lines(read(&shown, file)?));
     }
     if prompts.is_empty() {
-        return Err(Error::new(Kind::Usage, "there is no prompt").hint("give prompts as arguments, with --prompts FILE, or on standard input with -"));
+        return Err(Error::new(Kind::Usage, "there is no prompt")
+            .hint("give prompts as arguments, with --prompts FILE, or on standard input with -"));
     }
     Ok(prompts)
 }
@@ -130,7 +132,10 @@ fn text(result: &RunResult) -> String {
     }
     for denial in &result.permission_denials {
         let remedy = denial.remedy.as_ref().map_or("nothing allows it".to_owned(), |r| format!("to allow it: {r}"));
-        parts.push(format!("denied #{}: {} by {} ({}): {}; {remedy}", denial.number, denial.tool, denial.rule, denial.source, denial.reason));
+        parts.push(format!(
+            "denied #{}: {} by {} ({}): {}; {remedy}",
+            denial.number, denial.tool, denial.rule, denial.source, denial.reason
+        ));
     }
     let stop = serde_json::to_value(result.stop_reason).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
     let usage = result.usage;

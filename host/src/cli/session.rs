@@ -43,8 +43,9 @@ pub fn run(context: &Context, command: SessionCommand) -> Result<ExitCode, Error
             context.out.payload(&json!({"deleted": [id]}), || format!("deleted {id}"))?;
         }
         SessionCommand::Prune { older_than } => {
-            let age = humantime::parse_duration(&older_than)
-                .map_err(|e| Error::new(Kind::Usage, format!("--older-than {}: {e}", clean::line(&older_than, 50))).hint("write it like 30d or 12h"))?;
+            let age = humantime::parse_duration(&older_than).map_err(|e| {
+                Error::new(Kind::Usage, format!("--older-than {}: {e}", clean::line(&older_than, 50))).hint("write it like 30d or 12h")
+            })?;
             let removed = store.prune(age, SystemTime::now())?;
             context.out.payload(&json!({"deleted": removed}), || format!("deleted {} sessions", removed.len()))?;
         }
@@ -66,7 +67,9 @@ fn list(context: &Context, store: &SessionStore) -> Result<(), Error> {
         .collect();
     context.out.payload(&json!({"sessions": rows}), || {
         let line = |l: &palisade::session::Listed| match &l.session {
-            Ok(s) => format!("{} {} {} prompts, {} denials", l.id, clean::line(&s.created, 40), s.prompts.len(), s.permission_denials.len()),
+            Ok(s) => {
+                format!("{} {} {} prompts, {} denials", l.id, clean::line(&s.created, 40), s.prompts.len(), s.permission_denials.len())
+            }
             Err(_) => format!("{} damaged", l.id),
         };
         if listed.is_empty() { "no sessions in this workspace".to_owned() } else { listed.iter().map(line).collect::<Vec<_>>().join("\n") }
@@ -82,7 +85,13 @@ fn shown(session: &StoredSession) -> String {
     ];
     lines.extend(session.prompts.iter().map(|p| format!("prompt: {}", clean::line(p, clean::TEXT))));
     lines.extend(session.permission_denials.iter().map(|d| {
-        format!("denied: #{} {} by {} ({})", d.number, clean::line(&d.tool, clean::NAME), clean::line(&d.rule, 20), clean::line(&d.source, clean::NAME))
+        format!(
+            "denied: #{} {} by {} ({})",
+            d.number,
+            clean::line(&d.tool, clean::NAME),
+            clean::line(&d.rule, 20),
+            clean::line(&d.source, clean::NAME)
+        )
     }));
     lines.join("\n")
 }

@@ -52,7 +52,11 @@ impl<'a> Grants<'a> {
                     self.check(&folder, *access)?;
                     grant.resolved = Some(folder);
                 }
-                Err(why) => self.unresolved.push(format!("the grant {} ({}) gives nothing: {why}", crate::clean::line(&grant.to_string(), 300), grant.origin)),
+                Err(why) => self.unresolved.push(format!(
+                    "the grant {} ({}) gives nothing: {why}",
+                    crate::clean::line(&grant.to_string(), 300),
+                    grant.origin
+                )),
             },
             Capability::Env(_) => {}
             Capability::Net(_) => return Err("this version has no network to grant".to_owned()),

@@ -124,8 +124,9 @@ impl Settings {
     /// [`Kind::Usage`] for what was typed, [`Kind::Config`] for what a file holds or who can write it.
     pub fn resolve(options: &Options, home: Home) -> Result<Self, Error> {
         let root = options.workspace.clone().unwrap_or_else(|| PathBuf::from("."));
-        let folder = Folder::open(&root)
-            .map_err(|e| Error::new(Kind::NotFound, format!("the workspace {}: {e}", root.display())).hint("name a folder with --workspace"))?;
+        let folder = Folder::open(&root).map_err(|e| {
+            Error::new(Kind::NotFound, format!("the workspace {}: {e}", root.display())).hint("name a folder with --workspace")
+        })?;
         let workspace = Arc::new(Workspace { unusable: unusable(folder.path(), &home)?, folder });
         let user_path = options.config.clone().unwrap_or_else(|| home.config.clone());
         let user_bytes = read_user(&user_path, options.config.is_some(), &workspace)?;
@@ -181,8 +182,7 @@ impl Merge<'_> {
         let named = self.workspace_sources(&file);
         let (init, withheld) = trust::init(&profile, &trust, own.len(), &named, &file, &self.file);
         let plugins = profile.subsystems.contains(&Subsystem::PluginInit);
-        let plugin_dirs: Vec<SourceDir> =
-            own.into_iter().filter(|_| plugins).chain(named.into_iter().filter(|_| trust.trusted)).collect();
+        let plugin_dirs: Vec<SourceDir> = own.into_iter().filter(|_| plugins).chain(named.into_iter().filter(|_| trust.trusted)).collect();
         let mut grants = grants::Grants::new(&self.home, &self.workspace, &self.user_path, &plugin_dirs);
         for text in &self.options.grants {
             grants.flag(text)?;
@@ -199,7 +199,9 @@ impl Merge<'_> {
             warnings.push(".mcp.json is left unread: this version runs no MCP servers".to_owned());
         }
         let base = match user.session.as_ref().and_then(|s| s.get_ref().dir.as_ref()) {
-            Some(dir) => absolute(dir.get_ref()).ok_or_else(|| self.user.error(dir.span().start, "`session.dir` is not an absolute path"))?,
+            Some(dir) => {
+                absolute(dir.get_ref()).ok_or_else(|| self.user.error(dir.span().start, "`session.dir` is not an absolute path"))?
+            }
             None => self.home.state.join("sessions"),
         };
         let session_dir = base.join(digest(self.workspace.folder.path()));
@@ -285,12 +287,14 @@ impl Merge<'_> {
 
     /// The user's own sources: flags, then config.
     fn own_sources(&self, user: &ConfigFile) -> Result<Vec<SourceDir>, Error> {
-        let flag = |folder: &PathBuf, single, flag| SourceDir { folder: folder.clone(), single, scope: Scope::Flag, origin: Origin::Flag(flag) };
+        let flag =
+            |folder: &PathBuf, single, flag| SourceDir { folder: folder.clone(), single, scope: Scope::Flag, origin: Origin::Flag(flag) };
         let mut sources: Vec<SourceDir> = self.options.plugins.iter().map(|f| flag(f, true, "--plugin")).collect();
         sources.extend(self.options.plugin_dirs.iter().map(|f| flag(f, false, "--plugin-dir")));
         for dir in &user.plugins.dirs {
             let at = dir.span().start;
-            let folder = absolute(dir.get_ref()).ok_or_else(|| self.user.error(at, "`plugins.dirs`: write an absolute path, or one from ~/"))?;
+            let folder =
+                absolute(dir.get_ref()).ok_or_else(|| self.user.error(at, "`plugins.dirs`: write an absolute path, or one from ~/"))?;
             sources.push(SourceDir { folder, single: false, scope: Scope::User, origin: self.user.origin(at) });
         }
         Ok(sources)
@@ -347,9 +351,9 @@ fn read_user(path: &Path, explicit: bool, workspace: &Workspace) -> Result<Vec<u
     // The folder may be reached through links of the system; the file itself is no link.
     let resolved = path.parent().and_then(|p| std::fs::canonicalize(if p.as_os_str().is_empty() { Path::new(".") } else { p }).ok());
     let resolved = resolved.zip(path.file_name()).map(|(parent, name)| parent.join(name));
-    let opened = resolved.as_ref().map(|resolved| {
-        rustix::fs::open(resolved, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())
-    });
+    let opened = resolved
+        .as_ref()
+        .map(|resolved| rustix::fs::open(resolved, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()));
     let (resolved, handle) = match (resolved, opened) {
         (None, _) | (_, None | Some(Err(rustix::io::Errno::NOENT))) if !explicit => return Ok(Vec::new()),
         (Some(resolved), Some(Ok(handle))) => (resolved, handle),

@@ -36,7 +36,9 @@ pub(super) fn decide(options: &Options, workspace: &Workspace, file: &ConfigFile
         file.hooks.first().map(|v| ("hooks", v.span().start)),
     ];
     match found.into_iter().flatten().next() {
-        Some((key, at)) => Err(source.error(at, &format!("`{key}`: this version does not run it, so it cannot be trusted; remove the key"))),
+        Some((key, at)) => {
+            Err(source.error(at, &format!("`{key}`: this version does not run it, so it cannot be trusted; remove the key")))
+        }
         None => Ok(WorkspaceTrust { trusted: true, source: "--trust-workspace".to_owned() }),
     }
 }
@@ -91,13 +93,9 @@ pub(super) fn init(
             }
         }
         (true, Some(origin)) => withheld_by_trust(&origin),
-        (true, None) => Init {
-            enabled: false,
-            reason: "nothing is configured".to_owned(),
-            withheld: false,
-            origin: Origin::BuiltIn,
-            remedy: None,
-        },
+        (true, None) => {
+            Init { enabled: false, reason: "nothing is configured".to_owned(), withheld: false, origin: Origin::BuiltIn, remedy: None }
+        }
         (false, _) => withheld_by_profile(subsystem),
     });
     let report = InitReport(report);

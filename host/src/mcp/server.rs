@@ -8,8 +8,8 @@ use crate::{Host, Tool, ToolCall};
 use base64::Engine;
 use palisade_policy::{Rule, Verdict};
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, Implementation, JsonObject, ListToolsResult, PaginatedRequestParams,
-    ProgressNotificationParam, ProgressToken, ResourceContents, ServerCapabilities, ServerConfig, ToolAnnotations,
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, Implementation, JsonObject, ListToolsResult,
+    PaginatedRequestParams, ProgressNotificationParam, ProgressToken, ResourceContents, ServerCapabilities, ServerConfig, ToolAnnotations,
 };
 use rmcp::service::RequestContext;
 use rmcp::transport::async_rw::AsyncRwTransport;
@@ -93,13 +93,15 @@ impl ServerHandler for Server {
     async fn call_tool(&self, params: CallToolRequestParams, context: RequestContext<RoleServer>) -> Result<CallToolResponse, ErrorData> {
         // A name that nothing is registered under still gets its answer from the gate.
         let id = self.host.id_of_mcp_name(&params.name).map_or_else(|| params.name.replacen("__", "/", 1), str::to_owned);
-        let arguments = serde_json::to_vec(&params.arguments.unwrap_or_default()).map_err(|e| ErrorData::internal_error(e.to_string(), None))?;
+        let arguments =
+            serde_json::to_vec(&params.arguments.unwrap_or_default()).map_err(|e| ErrorData::internal_error(e.to_string(), None))?;
         let (progress, mut reports) = mpsc::channel(PROGRESS);
         let (cancel, cancelled) = watch::channel(false);
         let token = context.meta.get_progress_token();
         let run = Run { progress: token.is_some().then_some(progress), cancelled: Some(cancelled) };
         let events = &self.events;
-        let call = self.host.call(ToolCall { id, arguments: arguments.into() }, Verdict::pass(), run, |decision| events(Event::Decided(decision)));
+        let call =
+            self.host.call(ToolCall { id, arguments: arguments.into() }, Verdict::pass(), run, |decision| events(Event::Decided(decision)));
         tokio::pin!(call);
         let mut stop = self.stop.clone();
         let mut asked = false;
@@ -161,7 +163,8 @@ fn described(tool: &Tool) -> rmcp::model::Tool {
         described = described.with_raw_output_schema(object(output.value()));
     }
     if let Some(h) = spec.hints {
-        let hints = ToolAnnotations::new().read_only(h.read_only).destructive(h.destructive).idempotent(h.idempotent).open_world(h.open_world);
+        let hints =
+            ToolAnnotations::new().read_only(h.read_only).destructive(h.destructive).idempotent(h.idempotent).open_world(h.open_world);
         described = described.with_annotations(hints);
     }
     described

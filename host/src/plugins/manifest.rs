@@ -181,7 +181,11 @@ fn mount(path: &FolderPath, written: Option<&str>) -> Result<String, &'static st
         (FolderPath::Absolute(_), Some(mount)) => {
             let mut parts = mount.split('/');
             let absolute = parts.next() == Some("") && mount.len() > 1;
-            if !absolute || parts.any(|p| p.is_empty() || matches!(p, "." | "..")) || mount == "/workspace" || mount.starts_with("/workspace/") {
+            if !absolute
+                || parts.any(|p| p.is_empty() || matches!(p, "." | ".."))
+                || mount == "/workspace"
+                || mount.starts_with("/workspace/")
+            {
                 return Err("`mount` is an absolute guest path without `.` and `..`, and not below /workspace");
             }
             Ok(mount.to_owned())

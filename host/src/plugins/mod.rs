@@ -218,7 +218,8 @@ async fn load_one(settings: &Settings, sandbox: &Sandbox, found: Found, quaranti
         .definitions(&limits)
         .await
         .map_err(|f| Error::new(Kind::Component, format!("{path}: its definitions cannot be read ({}): {}", f.kind.name(), f.message)))?;
-    let tools = definitions::check(&manifest.name, given, quarantined).map_err(|error| Error { message: format!("{path}: {error}"), ..error })?;
+    let tools =
+        definitions::check(&manifest.name, given, quarantined).map_err(|error| Error { message: format!("{path}: {error}"), ..error })?;
     Ok(Plugin { manifest, identity, scope, folder: shown, effective, component, reach, limits, tools })
 }
 

@@ -1,9 +1,9 @@
 //! The engine, and the ticker that lets a busy guest be stopped.
 
 use crate::error::{Error, Kind};
+use crate::sandbox::cache::{WasmDigest, load_own};
 use crate::sandbox::call::Prepared;
 use crate::sandbox::state::State;
-use crate::sandbox::cache::{WasmDigest, load_own};
 use crate::sandbox::{CodeCache, bindings};
 use palisade_policy::{Limit, Limits};
 use std::sync::Arc;

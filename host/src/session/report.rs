@@ -191,10 +191,7 @@ mod tests {
     fn foreign(report: &str) -> Vec<String> {
         let structure = |event: &Event<'_>| match event {
             Event::Html(_) | Event::InlineHtml(_) | Event::Rule | Event::FootnoteReference(_) | Event::TaskListMarker(_) => false,
-            Event::Start(tag) => matches!(
-                tag,
-                Tag::Heading { .. } | Tag::Paragraph | Tag::List(None) | Tag::Item | Tag::CodeBlock(_)
-            ),
+            Event::Start(tag) => matches!(tag, Tag::Heading { .. } | Tag::Paragraph | Tag::List(None) | Tag::Item | Tag::CodeBlock(_)),
             _ => true,
         };
         Parser::new_ext(report, Options::empty()).filter(|e| !structure(e)).map(|e| format!("{e:?}")).collect()

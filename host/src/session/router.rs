@@ -18,10 +18,10 @@ const ENOUGH: u32 = 2;
 const BRACES: usize = 64;
 /// Words that say nothing about what is wanted.
 const STOP: [&str; 60] = [
-    "a", "all", "an", "and", "any", "are", "as", "at", "be", "by", "can", "do", "does", "for", "from", "give", "has", "have", "how", "i", "in",
-    "into", "is", "it", "its", "me", "my", "no", "not", "of", "on", "one", "or", "our", "out", "over", "please", "show", "so", "that", "the",
-    "their", "them", "then", "there", "these", "this", "those", "to", "up", "us", "use", "using", "was", "we", "what", "where", "which", "with",
-    "you",
+    "a", "all", "an", "and", "any", "are", "as", "at", "be", "by", "can", "do", "does", "for", "from", "give", "has", "have", "how", "i",
+    "in", "into", "is", "it", "its", "me", "my", "no", "not", "of", "on", "one", "or", "our", "out", "over", "please", "show", "so",
+    "that", "the", "their", "them", "then", "there", "these", "this", "those", "to", "up", "us", "use", "using", "was", "we", "what",
+    "where", "which", "with", "you",
 ];
 
 /// A tool that fits a prompt.
@@ -96,7 +96,11 @@ pub fn arguments(prompt: &str, schema: &Value) -> Result<String, String> {
     }
     Err(match wanted.as_slice() {
         [] => "its arguments are not in the prompt; end the prompt with a JSON object".to_owned(),
-        names => format!("it takes {}; quote {} in that order, or end the prompt with a JSON object", names.join(", "), if names.len() == 1 { "it" } else { "them" }),
+        names => format!(
+            "it takes {}; quote {} in that order, or end the prompt with a JSON object",
+            names.join(", "),
+            if names.len() == 1 { "it" } else { "them" }
+        ),
     })
 }
 
@@ -113,7 +117,11 @@ pub fn object_at_end(prompt: &str) -> Option<&str> {
     if !prompt.ends_with('}') {
         return None;
     }
-    prompt.match_indices('{').take(BRACES).map(|(at, _)| &prompt[at..]).find(|tail| json::parse(tail.as_bytes()).is_ok_and(|v| v.is_object()))
+    prompt
+        .match_indices('{')
+        .take(BRACES)
+        .map(|(at, _)| &prompt[at..])
+        .find(|tail| json::parse(tail.as_bytes()).is_ok_and(|v| v.is_object()))
 }
 
 fn quoted(prompt: &str) -> Vec<&str> {
