@@ -170,3 +170,22 @@ fn a_shell_is_denied_under_a_thousand_random_sets_of_flags_and_config() {
     });
     ran.unwrap();
 }
+
+#[test]
+fn an_intruder_gets_nothing() {
+    let world = World::new();
+    world.write("workspace/Cargo.toml", "secret");
+    let plugin = example("intruder");
+    let plugin = plugin.to_str().unwrap();
+    // Twice, so that it would find what it left behind.
+    for _ in 0..2 {
+        let record = world.palisade(&["--profile", "trusted", "--plugin", plugin, "--format", "json", "call", "intruder/probe"]).expect(0).json();
+        let rows = record["content"][1]["value"].as_array().unwrap();
+        let succeeded: Vec<_> = rows.iter().filter(|row| row["succeeded"] != json!(false)).collect();
+        assert_eq!(succeeded, [] as [&serde_json::Value; 0]);
+        assert_eq!(record["content"][0]["text"], format!("{} tried, 0 succeeded", rows.len()));
+        assert!(rows.len() >= 40);
+    }
+    let stopped = world.palisade(&["--profile", "trusted", "--plugin", plugin, "--format", "json", "call", "intruder/spin"]).expect(5).json();
+    assert_eq!(stopped["error"], json!({"kind": "limit-time", "message": "it was stopped after 2s"}));
+}
