@@ -1,5 +1,5 @@
 //! A deny list from iterators, an untrusted and a trusted host, a session, and a call.
-//! Give it a folder of plugins: cargo run -p palisade --example library -- target/plugins
+//! Give it the compiler and a folder of plugins: cargo run -p palisade --example library -- target/debug/palisade target/plugins
 
 use palisade::config::{Home, Options, Settings};
 use palisade::policy::{DenyList, Verdict};
@@ -10,15 +10,16 @@ use std::{path::PathBuf, sync::Arc};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let plugins: PathBuf = std::env::args().nth(1).ok_or("name a folder of plugins")?.into();
+    let [compiler, plugins] = [1, 2].map(|n| PathBuf::from(std::env::args().nth(n).expect("a compiler and a folder of plugins")));
+    let load = LoadOptions { compiler: Some(&compiler), ..LoadOptions::default() };
     let home = tempfile::tempdir()?;
     let home = Home::at(&home.path().canonicalize()?)?;
     let deny = DenyList::from_iters(["SECRETS/Scan", "json-query__QUERY"], ["Search/"])?;
     let options = Options { deny, plugin_dirs: vec![plugins], ..Options::default() };
 
-    let untrusted = Host::load(Settings::resolve(&options, home.clone())?, LoadOptions::default()).await?;
+    let untrusted = Host::load(Settings::resolve(&options, home.clone())?, load).await?;
     let trusted = Options { profile: Some("trusted".into()), ..options };
-    let trusted = Host::load(Settings::resolve(&trusted, home)?, LoadOptions::default()).await?;
+    let trusted = Host::load(Settings::resolve(&trusted, home)?, load).await?;
     for host in [&untrusted, &trusted] {
         let call = ToolCall::new("text-stats/count", r#"{"text": "one two"}"#);
         let record = host.call(call, Verdict::pass(), Run::default(), |_| {}).await?;

@@ -12,12 +12,13 @@ use crate::config::{Scope, Settings};
 use crate::error::{Error, Kind};
 use crate::plugins::{self, Plugin, Quarantined, ToolSpec};
 use crate::record::{CallError, CallRecord, Decision, Denial, Outcome, Stats};
-use crate::sandbox::{Allocator, CodeCache, Content, Run, Sandbox};
+use crate::sandbox::{Allocator, CodeCache, Compiler, Content, Run, Sandbox};
 use crate::{config, json};
 use palisade_policy::{
     Authorized, Candidate, Capability, Limit, Limits, Origin, Policy, Refusal, Rule, Step, StepVerdict, Subsystem, Verdict, mcp_name,
 };
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -63,11 +64,14 @@ pub struct LoadOptions<'a> {
     pub allocator: Allocator,
     /// Load only this source: all that a single call needs.
     pub only: Option<&'a str>,
+    /// The program that compiles components in a fenced child, see [`Compiler`]; without it only what was compiled before
+    /// runs.
+    pub compiler: Option<&'a Path>,
 }
 
 impl Default for LoadOptions<'_> {
     fn default() -> Self {
-        Self { allocator: Allocator::Pool(POOL), only: None }
+        Self { allocator: Allocator::Pool(POOL), only: None, compiler: None }
     }
 }
 
@@ -86,7 +90,7 @@ pub struct Host {
     plugins: Vec<Arc<Plugin>>,
     quarantined: Vec<Quarantined>,
     warnings: Vec<String>,
-    allocator: Option<Allocator>,
+    allocator: Option<(Allocator, Option<String>)>,
     denials: AtomicU64,
 }
 
@@ -129,15 +133,20 @@ impl Host {
             if cache.is_none() {
                 warnings.push(format!("compiled code is not kept: {} is not this user's alone", settings.home.cache.display()));
             }
-            let sandbox = Sandbox::new(options.allocator, &settings.limits, cache)?;
-            allocator = Some(sandbox.allocator());
+            let sandbox = Sandbox::new(options.allocator, &settings.limits, cache, options.compiler.map(Compiler::new))?;
+            allocator = Some((sandbox.allocator(), sandbox.fallback().map(str::to_owned)));
             warnings.extend(sandbox.fallback().map(str::to_owned));
             loaded = plugins::load(&settings, &sandbox, options.only).await;
         }
         Ok(Self::register(settings, loaded, warnings, allocator))
     }
 
-    fn register(settings: Settings, loaded: plugins::Loaded, mut warnings: Vec<String>, allocator: Option<Allocator>) -> Self {
+    fn register(
+        settings: Settings,
+        loaded: plugins::Loaded,
+        mut warnings: Vec<String>,
+        allocator: Option<(Allocator, Option<String>)>,
+    ) -> Self {
         let policy = Policy::new(settings.deny.clone(), settings.init.clone(), settings.withheld.clone());
         let mut tools = BTreeMap::new();
         let mut by_mcp_name = HashMap::new();
@@ -202,10 +211,11 @@ impl Host {
         &self.warnings
     }
 
-    /// How memory for instances is found; `None` where there is nothing to run.
+    /// How memory for instances is found, and why it is not the pool where that was wanted; `None` where there is nothing
+    /// to run.
     #[must_use]
-    pub fn allocator(&self) -> Option<Allocator> {
-        self.allocator
+    pub fn allocator(&self) -> Option<(Allocator, Option<&str>)> {
+        self.allocator.as_ref().map(|(allocator, fallback)| (*allocator, fallback.as_deref()))
     }
 
     /// The id of the tool that MCP clients know under a name.

@@ -48,7 +48,9 @@ fn load(runtime: &tokio::runtime::Runtime, world: &World, plugins: Vec<PathBuf>,
         ..Options::default()
     };
     let settings = Settings::resolve(&options, Home::at(&world.path("home")).expect("a home")).expect("settings");
-    runtime.block_on(Host::load(settings, LoadOptions::default())).expect("a host")
+    let compiler = binary();
+    let load = LoadOptions { compiler: Some(&compiler), ..LoadOptions::default() };
+    runtime.block_on(Host::load(settings, load)).expect("a host")
 }
 
 /// Nanoseconds of one turn of `work`, over as many as fill a fiftieth of a second.

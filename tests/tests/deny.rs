@@ -126,6 +126,7 @@ fn a_shell_is_denied_under_a_thousand_random_sets_of_flags_and_config() {
     let world = World::new();
     let shell = example("shell");
     world.plugin("pwsh", &guest("guest"), "");
+    let compiler = palisade_tests::binary();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let home = world.path("library");
     std::fs::create_dir(&home).unwrap();
@@ -157,7 +158,7 @@ fn a_shell_is_denied_under_a_thousand_random_sets_of_flags_and_config() {
         };
         let settings = Settings::resolve(&options, Home::at(&home).unwrap()).unwrap();
         runtime.block_on(async {
-            let load = LoadOptions { allocator: Allocator::OnDemand, ..LoadOptions::default() };
+            let load = LoadOptions { allocator: Allocator::OnDemand, only: None, compiler: Some(&compiler) };
             let host = Host::load(settings, load).await.unwrap();
             for (id, arguments) in [("shell/bash", r#"{"command":"touch owned"}"#), ("pwsh/echo", r#"{"text":"a"}"#), ("any/run-cmd", "{}")]
             {
@@ -179,13 +180,15 @@ fn an_intruder_gets_nothing() {
     let plugin = plugin.to_str().unwrap();
     // Twice, so that it would find what it left behind.
     for _ in 0..2 {
-        let record = world.palisade(&["--profile", "trusted", "--plugin", plugin, "--format", "json", "call", "intruder/probe"]).expect(0).json();
+        let record =
+            world.palisade(&["--profile", "trusted", "--plugin", plugin, "--format", "json", "call", "intruder/probe"]).expect(0).json();
         let rows = record["content"][1]["value"].as_array().unwrap();
         let succeeded: Vec<_> = rows.iter().filter(|row| row["succeeded"] != json!(false)).collect();
         assert_eq!(succeeded, [] as [&serde_json::Value; 0]);
         assert_eq!(record["content"][0]["text"], format!("{} tried, 0 succeeded", rows.len()));
         assert!(rows.len() >= 40);
     }
-    let stopped = world.palisade(&["--profile", "trusted", "--plugin", plugin, "--format", "json", "call", "intruder/spin"]).expect(5).json();
+    let stopped =
+        world.palisade(&["--profile", "trusted", "--plugin", plugin, "--format", "json", "call", "intruder/spin"]).expect(5).json();
     assert_eq!(stopped["error"], json!({"kind": "limit-time", "message": "it was stopped after 2s"}));
 }

@@ -372,3 +372,23 @@ fn a_component_of_the_wrong_types_or_with_foreign_imports_does_not_load() {
         assert_eq!(world.trusted(&["call", &format!("{name}/go")]).expect(6).error()["kind"], "quarantined");
     }
 }
+
+#[test]
+fn where_the_pool_cannot_be_reserved_instances_are_allocated_on_demand_and_status_says_so() {
+    let world = world();
+    let plugins = world.path("plugins").display().to_string();
+    let limited = |command: &[&str]| {
+        let given = world.command(&[]);
+        let mut shell = std::process::Command::new("/bin/sh");
+        // Room for a few instances of 4 GiB of address space, and not for a pool of them.
+        shell.args(["-c", "ulimit -v 60000000; exec \"$0\" \"$@\"", palisade_tests::binary().to_str().unwrap()]);
+        shell.args(["--profile", "trusted", "--format", "json", "--plugin-dir", &plugins]).args(command).current_dir(world.workspace());
+        shell.env_clear().envs(given.get_envs().filter_map(|(k, v)| Some((k, v?))));
+        palisade_tests::answer(shell).expect(0).json()
+    };
+    let status = limited(&["status"]);
+    assert!(status["instances"].as_str().unwrap().starts_with("the instance pool could not be reserved ("), "{status}");
+    assert_eq!(limited(&["call", "guest/counter"])["content"][0]["text"], "1");
+    let status = world.trusted(&["status"]).expect(0).json();
+    assert_eq!(status["instances"], "a pool of 64");
+}

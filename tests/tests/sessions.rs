@@ -306,7 +306,7 @@ fn an_interrupt_ends_a_call_and_the_session_says_so() {
 fn the_example_of_the_library_runs() {
     let plugins = example("text-stats");
     let mut command = Command::new(library_example("library"));
-    command.arg(plugins.parent().unwrap()).current_dir(root());
+    command.arg(palisade_tests::binary()).arg(plugins.parent().unwrap()).current_dir(root());
     let answer = answer(command).expect(0);
     assert_eq!(
         answer.stdout,

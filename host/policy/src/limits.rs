@@ -64,6 +64,14 @@ limits! {
     Result "result" Size 4 * MIB;
     /// The log of a call; what is above is dropped and counted.
     Log "log" Size 64 * KIB;
+    /// Calls in flight, in all: each holds a slot of the pool.
+    InFlight "in_flight" Count 64;
+    /// Calls in flight of one source: a quarter of all, so that no source takes every slot.
+    InFlightSource "in_flight_source" Count 16;
+    /// CPU time of compiling a component; 18 MB of a language runtime take eleven seconds.
+    CompileTime "compile_time" Time 120_000;
+    /// Memory of compiling a component.
+    CompileMemory "compile_memory" Size 4096 * MIB;
     /// The size of a component.
     Component "component" Size 64 * MIB;
     /// Turns of a session.

@@ -1,6 +1,6 @@
 //! `palisade call`.
 
-use super::{Context, output, signals};
+use super::{Context, output};
 use palisade::policy::{Limit, Verdict};
 use palisade::record::CallRecord;
 use palisade::sandbox::Run;
@@ -18,11 +18,10 @@ pub struct CallArgs {
 }
 
 pub async fn run(context: &Context, args: CallArgs) -> Result<ExitCode, Error> {
-    let cancelled = signals::watch()?;
     let host = context.one_shot(args.id.split_once('/').map(|(source, _)| source)).await?;
     let arguments = if args.json == "-" { read_stdin(host.limits().get(Limit::Arguments))? } else { args.json.into_bytes() };
     let call = ToolCall { id: args.id, arguments: arguments.into() };
-    let run = Run { progress: None, cancelled: Some(cancelled) };
+    let run = Run { progress: None, cancelled: Some(context.cancelled.clone()) };
     let record = host.call(call, Verdict::pass(), run, |decision| context.out.decided(decision)).await?;
     context.out.ended(&record);
     // The process ends here: what the system takes back at once would take us longer than the call.

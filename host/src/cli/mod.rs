@@ -19,8 +19,9 @@ use output::Output;
 use palisade::config::{Home, Options, Settings};
 use palisade::sandbox::Allocator;
 use palisade::{Error, Host, Kind, LoadOptions};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use tokio::sync::watch;
 
 /// Runs tools that other people wrote for AI agents, behind a fence.
 #[derive(Parser)]
@@ -100,10 +101,18 @@ enum Command {
     Serve,
 }
 
+/// The compiler is this very program, also when the file it was started from has been replaced.
+#[cfg(target_os = "linux")]
+const COMPILER: &str = "/proc/self/exe";
+#[cfg(not(target_os = "linux"))]
+const COMPILER: &str = "palisade";
+
 /// What every command gets.
 struct Context {
     options: Options,
     out: Output,
+    /// Turns true once somebody wants this process to end.
+    cancelled: watch::Receiver<bool>,
 }
 
 impl Context {
@@ -113,14 +122,28 @@ impl Context {
 
     /// Loads a host and prints what a person should know of it.
     async fn host(&self, load: LoadOptions<'_>) -> Result<Host, Error> {
-        let host = Host::load(self.settings()?, load).await?;
+        self.load(self.settings()?, load).await
+    }
+
+    /// The same for settings that a command has changed. Compiling takes long, so it can be interrupted.
+    async fn load(&self, settings: Settings, load: LoadOptions<'_>) -> Result<Host, Error> {
+        let mut cancelled = self.cancelled.clone();
+        let host = tokio::select! {
+            loaded = Host::load(settings, load) => loaded?,
+            _ = cancelled.wait_for(|cancelled| *cancelled) => return Err(Error::new(Kind::Cancelled, "it was interrupted while plugins were loaded")),
+        };
         self.out.about(&host);
         Ok(host)
     }
 
     /// A host for a single call: nothing is reserved that only many calls pay back.
     async fn one_shot(&self, only: Option<&str>) -> Result<Host, Error> {
-        self.host(LoadOptions { allocator: Allocator::OnDemand, only }).await
+        self.host(LoadOptions { allocator: Allocator::OnDemand, only, compiler: Some(Path::new(COMPILER)) }).await
+    }
+
+    /// A host for many calls.
+    async fn server(&self) -> Result<Host, Error> {
+        self.host(LoadOptions { compiler: Some(Path::new(COMPILER)), ..LoadOptions::default() }).await
     }
 }
 
@@ -144,15 +167,17 @@ pub fn main() -> ExitCode {
         grants: global.grant,
         ..Options::default()
     };
-    let context = Context { options, out };
     match runtime(matches!(cli.command, Command::Serve)) {
         Ok(runtime) => {
-            let ended = runtime.block_on(dispatch(&context, cli.command));
+            let ended = runtime.block_on(async {
+                let context = Context { options, out: out.clone(), cancelled: signals::watch()? };
+                dispatch(&context, cli.command).await
+            });
             // A thread that is stuck in a system call is not waited for.
             runtime.shutdown_background();
-            ended.unwrap_or_else(|error| context.out.fail(&error))
+            ended.unwrap_or_else(|error| out.fail(&error))
         }
-        Err(error) => context.out.fail(&Error::io("the runtime", &error)),
+        Err(error) => out.fail(&Error::io("the runtime", &error)),
     }
 }
 

@@ -42,18 +42,17 @@ pub struct RunArgs {
 
 pub async fn run(context: &Context, args: RunArgs) -> Result<ExitCode, Error> {
     signals::survive_full_files()?;
-    let cancelled = signals::watch()?;
     let prompts = prompts(&args)?;
     let mut options = context.options.clone();
     let typed = [(Limit::Turns, args.max_turns), (Limit::Tokens, args.max_budget_tokens)];
     options.limits.extend(typed.into_iter().filter_map(|(limit, value)| Some((limit, value?))));
     let settings = Settings::resolve(&options, Home::from_environment()?)?;
-    let host = palisade::Host::load(settings, LoadOptions { allocator: Allocator::Pool(SLOTS), only: None }).await?;
-    context.out.about(&host);
+    let load = LoadOptions { allocator: Allocator::Pool(SLOTS), only: None, compiler: Some(Path::new(super::COMPILER)) };
+    let host = context.load(settings, load).await?;
     let mut session = Session::stored(Arc::new(host))?.listing(args.limit);
     let mut failed = None;
     for (text, direct_calls) in &prompts {
-        let run = Run { progress: None, cancelled: Some(cancelled.clone()) };
+        let run = Run { progress: None, cancelled: Some(context.cancelled.clone()) };
         let prompt = Prompt { text, direct_calls: *direct_calls };
         match session.turn(prompt, run, &|event| context.out.event(&event)).await {
             Ok(true) => {}

@@ -1,7 +1,7 @@
 //! `palisade serve`.
 
-use super::{Context, signals};
-use palisade::{Error, Kind, LoadOptions, mcp};
+use super::Context;
+use palisade::{Error, Kind, mcp};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ pub async fn run(context: &Context) -> Result<ExitCode, Error> {
         let what = "serve does not take --trust-workspace: a server outlives the command it was typed for";
         return Err(Error::new(Kind::Usage, what).hint("name the plugins with --plugin-dir"));
     }
-    let stop = signals::watch()?;
-    let host = Arc::new(context.host(LoadOptions::default()).await?);
+    let stop = context.cancelled.clone();
+    let host = Arc::new(context.server().await?);
     if host.tools().all(|tool| host.admit(tool).is_err()) {
         context.out.warn(&mcp::instructions(&host));
     }

@@ -2,13 +2,13 @@
 
 use super::Context;
 use palisade::sandbox::Allocator;
-use palisade::{Error, LoadOptions, clean, session};
+use palisade::{Error, clean, session};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
 pub async fn run(context: &Context) -> Result<ExitCode, Error> {
     // As a server would load it, so that a pool that cannot be reserved is seen here.
-    let host = context.host(LoadOptions::default()).await?;
+    let host = context.server().await?;
     let settings = host.settings();
     let trust = &settings.workspace_trust;
     let init = session::init(&host);
@@ -21,8 +21,8 @@ pub async fn run(context: &Context) -> Result<ExitCode, Error> {
     let denied = host.tools().count() - tools;
     let memory = match host.allocator() {
         None => "nothing to run".to_owned(),
-        Some(Allocator::Pool(slots)) => format!("a pool of {slots} instances"),
-        Some(Allocator::OnDemand) => "on demand".to_owned(),
+        Some((Allocator::Pool(slots), _)) => format!("a pool of {slots}"),
+        Some((Allocator::OnDemand, why)) => why.unwrap_or("allocated on demand").to_owned(),
     };
     let document = json!({
         "profile": settings.profile.name,

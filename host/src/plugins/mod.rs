@@ -210,7 +210,7 @@ async fn load_one(settings: &Settings, sandbox: &Sandbox, found: Found, quaranti
     let variables = effective.variables.iter().filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))).collect();
     let reach = Reach::open(&effective.folders, variables).map_err(|e| Error::new(Kind::Io, e.to_string()))?;
     let limits = manifest.limits(&settings.limits);
-    let component = sandbox.prepare(&wasm, &digest, &limits).map_err(|mut error| {
+    let component = sandbox.prepare(&wasm, &digest, &limits).await.map_err(|mut error| {
         error.message = format!("{path}: {}", error.message);
         error
     })?;

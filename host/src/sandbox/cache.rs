@@ -96,6 +96,6 @@ impl std::io::Write for Hasher<'_> {
 
 /// Loads code that this process compiled.
 pub(crate) fn load_own(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: the bytes come from `precompile_component` of this engine, a moment ago.
+    // SAFETY: the bytes come from our own compiler, through a pipe, a moment ago; the engine checks version and settings.
     unsafe { Component::deserialize(engine, code) }
 }

@@ -5,8 +5,9 @@ use crate::sandbox::bindings::{PluginPre, palisade::plugin::types};
 use crate::sandbox::state::State;
 use crate::sandbox::wasi::Reach;
 use palisade_policy::{Limit, Limits};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc, watch};
 use wasmtime::component::Component;
 use wasmtime::{Engine, Store};
 
@@ -15,6 +16,8 @@ pub struct Prepared {
     engine: Engine,
     component: Component,
     pre: PluginPre<State>,
+    /// Of this component, then of all; in this order a source waits for itself and holds up no other.
+    places: [Places; 2],
 }
 
 impl std::fmt::Debug for Prepared {
@@ -30,6 +33,23 @@ pub struct Run {
     pub progress: Option<mpsc::Sender<Progress>>,
     /// Turns true when the caller gave up.
     pub cancelled: Option<watch::Receiver<bool>>,
+}
+
+/// Places for calls in flight. A call waits for one, and its deadline runs meanwhile.
+#[derive(Debug, Clone)]
+pub struct Places(Arc<Semaphore>);
+
+impl Places {
+    /// This many.
+    #[must_use]
+    pub fn new(places: u64) -> Self {
+        Self(Arc::new(Semaphore::new(usize::try_from(places).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS))))
+    }
+
+    async fn take(&self) -> Option<SemaphorePermit<'_>> {
+        // Nobody closes it.
+        self.0.acquire().await.ok()
+    }
 }
 
 /// A progress report of a guest; text from outside.
@@ -130,8 +150,8 @@ pub struct Report {
 type Ran<T> = (Store<State>, wasmtime::Result<T>);
 
 impl Prepared {
-    pub(crate) fn new(engine: Engine, component: Component, pre: PluginPre<State>) -> Self {
-        Self { engine, component, pre }
+    pub(crate) fn new(engine: Engine, component: Component, pre: PluginPre<State>, places: [Places; 2]) -> Self {
+        Self { engine, component, pre, places }
     }
 
     /// The names of the interfaces the component imports.
@@ -147,6 +167,7 @@ impl Prepared {
         let deadline = limits.time(Limit::Time);
         let ran = {
             let work = async {
+                let _places = (self.places[0].take().await, self.places[1].take().await);
                 let plugin = self.pre.instantiate_async(&mut store).await?;
                 plugin.palisade_plugin_tools().call_call(&mut store, tool, arguments).await
             };

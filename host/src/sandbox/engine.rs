@@ -2,7 +2,8 @@
 
 use crate::error::{Error, Kind};
 use crate::sandbox::cache::{WasmDigest, load_own};
-use crate::sandbox::call::Prepared;
+use crate::sandbox::call::{Places, Prepared};
+use crate::sandbox::compile::Compiler;
 use crate::sandbox::state::State;
 use crate::sandbox::{CodeCache, bindings};
 use palisade_policy::{Limit, Limits};
@@ -30,6 +31,8 @@ pub struct Sandbox {
     allocator: Allocator,
     fallback: Option<String>,
     cache: Option<CodeCache>,
+    compiler: Option<Compiler>,
+    places: Places,
 }
 
 impl std::fmt::Debug for Sandbox {
@@ -39,11 +42,11 @@ impl std::fmt::Debug for Sandbox {
 }
 
 impl Sandbox {
-    /// An engine. Where the pool cannot be reserved, instances are allocated on demand, and [`Sandbox::fallback`] says so.
+    /// An engine; without a compiler it runs only what the cache holds. Where the pool cannot be reserved, instances are allocated on demand, and [`Sandbox::fallback`] says so.
     ///
     /// # Errors
     /// [`Kind::Internal`] when the engine cannot be made at all.
-    pub fn new(allocator: Allocator, limits: &Limits, cache: Option<CodeCache>) -> Result<Self, Error> {
+    pub fn new(allocator: Allocator, limits: &Limits, cache: Option<CodeCache>, compiler: Option<Compiler>) -> Result<Self, Error> {
         let mut fallback = None;
         let mut used = allocator;
         let engine = match Engine::new(&engine_config(allocator, limits)) {
@@ -60,7 +63,8 @@ impl Sandbox {
         bindings::palisade::plugin::host::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)
             .map_err(|e| Error::internal("linking the host interface", &e))?;
         start_ticker(&engine)?;
-        Ok(Self { engine, linker, allocator: used, fallback, cache })
+        let places = Places::new(limits.get(Limit::InFlight).min(slots(used)));
+        Ok(Self { engine, linker, allocator: used, fallback, cache, compiler, places })
     }
 
     /// How memory for instances is found.
@@ -80,7 +84,7 @@ impl Sandbox {
     /// # Errors
     /// [`Kind::Component`] when it is not a component, does not export the tools interface with the right types, or imports
     /// what is not linked.
-    pub fn prepare(&self, wasm: &[u8], digest: &WasmDigest, limits: &Limits) -> Result<Arc<Prepared>, Error> {
+    pub async fn prepare(&self, wasm: &[u8], digest: &WasmDigest, limits: &Limits) -> Result<Arc<Prepared>, Error> {
         let refuse = |message: String| Error::new(Kind::Component, message);
         if wasm.len() as u64 > limits.get(Limit::Component) {
             return Err(refuse(format!(
@@ -92,23 +96,32 @@ impl Sandbox {
         check_header(wasm).map_err(refuse)?;
         let component = match self.cache.as_ref().and_then(|cache| cache.load(&self.engine, digest)) {
             Some(component) => component,
-            None => self.compile(wasm, digest)?,
+            None => self.compile(wasm, digest, limits).await?,
         };
         let pre = self.linker.instantiate_pre(&component).map_err(|e| refuse(format!("the component does not link: {e:#}")))?;
         let typed =
             bindings::PluginPre::new(pre).map_err(|e| refuse(format!("the component does not export palisade:plugin/tools: {e:#}")))?;
-        Ok(Arc::new(Prepared::new(self.engine.clone(), component, typed)))
+        let places = [Places::new(limits.get(Limit::InFlightSource)), self.places.clone()];
+        Ok(Arc::new(Prepared::new(self.engine.clone(), component, typed, places)))
     }
 
-    fn compile(&self, wasm: &[u8], digest: &WasmDigest) -> Result<Component, Error> {
-        let code = self
-            .engine
-            .precompile_component(wasm)
-            .map_err(|e| Error::new(Kind::Component, format!("the component does not compile: {e:#}")))?;
+    async fn compile(&self, wasm: &[u8], digest: &WasmDigest, limits: &Limits) -> Result<Component, Error> {
+        let compiler = self.compiler.as_ref().ok_or_else(|| {
+            Error::new(Kind::Component, "the component is not compiled yet, and there is no compiler").hint("set LoadOptions::compiler")
+        })?;
+        let code = compiler.compile(wasm, limits).await?;
         if let Some(cache) = &self.cache {
             cache.store(&self.engine, digest, &code);
         }
         load_own(&self.engine, &code).map_err(|e| Error::internal("loading compiled code", &e))
+    }
+}
+
+/// How many instances there is memory for at once.
+fn slots(allocator: Allocator) -> u64 {
+    match allocator {
+        Allocator::Pool(slots) => slots.into(),
+        Allocator::OnDemand => u64::MAX,
     }
 }
 

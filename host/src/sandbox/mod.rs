@@ -10,12 +10,14 @@
 mod bindings;
 mod cache;
 mod call;
+mod compile;
 mod engine;
 mod limiter;
 mod state;
 mod wasi;
 
 pub use cache::{CodeCache, WasmDigest};
-pub use call::{Content, Definition, Failure, Hints, LogLine, Prepared, Progress, Report, Run};
+pub use call::{Content, Definition, Failure, Hints, LogLine, Places, Prepared, Progress, Report, Run};
+pub use compile::{COMPILER_ARGUMENT, Compiler, compiler_main};
 pub use engine::{Allocator, Sandbox, engine_config};
 pub use wasi::{Folder, Reach, ReachError};

@@ -1,0 +1,134 @@
+//! Limits on what a guest may cost before and beside its own call: compiling it, and the places of calls in flight.
+
+use palisade::config::{Home, Options, Settings};
+use palisade::policy::Verdict;
+use palisade::sandbox::Run;
+use palisade::{Host, Kind, LoadOptions, ToolCall};
+use palisade_tests::{World, answer, binary, example, guest, raw};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+/// A component whose one function keeps a compiler busy: many locals, all of them permuted in a loop.
+fn bomb(locals: usize) -> Vec<u8> {
+    // From memory, or they would all be the constant 0.
+    let start: String = (0..locals).map(|i| format!("(local.set {i} (i64.load (i32.const {})))", i % 8000)).collect();
+    let shift: String = (0..locals).map(|i| format!("(local.get {})", (i * 7919 + 13) % locals)).collect();
+    let store: String = (0..locals).rev().map(|i| format!("(local.set {i})")).collect();
+    let extra = format!(
+        "(func $bomb (local {}) {start} (loop {shift} {store} (br_if 0 (i32.wrap_i64 (local.get 0)))) (i64.store (i32.const 0) (local.get 1)))",
+        "i64 ".repeat(locals)
+    );
+    raw::component(&extra, "(call $bomb) (i32.const 1024)")
+}
+
+/// Runs `status` with its own cache, so that everything is compiled.
+fn status(world: &World) -> serde_json::Value {
+    let plugins = world.path("plugins").display().to_string();
+    let mut command = world.command(&["--profile", "trusted", "--format", "json", "--plugin-dir", &plugins, "status"]);
+    command.env("XDG_CACHE_HOME", world.path("home/cache"));
+    answer(command).expect(0).json()
+}
+
+#[test]
+fn a_component_that_keeps_a_compiler_busy_is_set_aside_and_its_neighbours_are_served() {
+    let world = World::new();
+    world.user_config("[limits]\ncompile_time = \"1s\"\n");
+    world.plugin("bomb", &bomb(12_000), "");
+    world.plugin("good", &guest("guest"), "");
+    let started = Instant::now();
+    let status = status(&world);
+    assert!(started.elapsed() < Duration::from_secs(60), "an hour without the limit");
+    assert_eq!(status["plugins"], 1);
+    let reason = status["quarantined"][0]["reason"].as_str().unwrap();
+    // By CPU time, or by wall time where others keep the machine busy.
+    assert!(reason.contains("bomb.wasm: the component does not compile: it took") && reason.contains("(`compile_time`)"), "{reason}");
+}
+
+#[test]
+fn a_compiler_that_needs_too_much_memory_ends_alone() {
+    let world = World::new();
+    world.user_config("[limits]\ncompile_memory = \"120MiB\"\n");
+    world.plugin("large", &bomb(4_000), "");
+    world.plugin("good", &raw::component("", "(i32.const 1024)"), "");
+    let status = status(&world);
+    assert_eq!(status["plugins"], 1, "{status}");
+    let reason = status["quarantined"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("large.wasm: the component does not compile"), "{reason}");
+}
+
+#[test]
+fn an_interrupt_ends_a_compiler_and_leaves_no_process() {
+    let world = World::new();
+    world.plugin("bomb", &bomb(12_000), "");
+    let plugin = world.path("plugins/bomb").display().to_string();
+    let mut command = world.command(&["--profile", "trusted", "--format", "json", "--plugin", &plugin, "call", "bomb/go"]);
+    command.env("XDG_CACHE_HOME", world.path("home/cache")).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    let pid = rustix::process::Pid::from_child(&child);
+    let children = || {
+        let pid = pid.as_raw_nonzero();
+        std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default()
+    };
+    let started = Instant::now();
+    while children().is_empty() {
+        assert!(started.elapsed() < Duration::from_secs(30), "no compiler was started");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let compiler: i32 = children().trim().parse().unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let error: serde_json::Value = serde_json::from_str(String::from_utf8(output.stderr).unwrap().lines().last().unwrap()).unwrap();
+    assert_eq!((output.status.code(), &error["error"]["kind"]), (Some(130), &serde_json::json!("cancelled")));
+    assert!(!std::path::Path::new(&format!("/proc/{compiler}")).exists(), "the compiler is gone");
+}
+
+#[test]
+fn the_compiler_can_neither_open_a_file_nor_be_used_from_outside() {
+    let world = World::new();
+    let answered = answer(world.command(&["__compile"])).expect(1);
+    assert_eq!((answered.stdout.as_str(), answered.stderr.as_str()), ("", "it is run by palisade itself"));
+    // A parent that is not the one it was told of.
+    let answered = answer(world.command(&["__compile", "1", "1000000000", "1"])).expect(1);
+    assert!(answered.stderr.starts_with("the compiler cannot be fenced"), "{}", answered.stderr);
+    let mut command = world.command(&["__compile", "100", "4000000000", &std::process::id().to_string()]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let limits = format!("/proc/{}/limits", child.id());
+    let started = Instant::now();
+    let row = loop {
+        let text = std::fs::read_to_string(&limits).unwrap();
+        let row = text.lines().find(|l| l.starts_with("Max open files")).unwrap().split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        if row[3] == "0" || started.elapsed() > Duration::from_secs(10) {
+            break row;
+        }
+    };
+    assert_eq!(row[3..5], ["0", "0"], "neither limit of open files leaves room for one");
+    drop(child.stdin.take());
+    assert_eq!(child.wait().unwrap().code(), Some(1), "nothing is no component");
+}
+
+#[test]
+fn a_source_takes_no_more_than_its_places_and_waiting_counts_against_the_deadline() {
+    let world = World::new();
+    let home = world.path("library");
+    std::fs::create_dir(&home).unwrap();
+    std::fs::write(home.join("config.toml"), "[limits]\nin_flight_source = 1\ntime = \"400ms\"\n").unwrap();
+    let plugin = world.plugin("guest", &guest("guest"), "");
+    let options = Options {
+        profile: Some("trusted".to_owned()),
+        workspace: Some(world.workspace()),
+        plugins: vec![plugin, example("text-stats")],
+        ..Options::default()
+    };
+    let settings = Settings::resolve(&options, Home::at(&home).unwrap()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        let compiler = binary();
+        let host = Host::load(settings, LoadOptions { compiler: Some(&compiler), ..LoadOptions::default() }).await.unwrap();
+        let call = |id, arguments| host.call(ToolCall::new(id, arguments), Verdict::pass(), Run::default(), |_| {});
+        let (first, second, other) =
+            tokio::join!(call("guest/sleep", "{\"ms\":60000}"), call("guest/counter", "{}"), call("text-stats/count", "{\"text\":\"a\"}"));
+        let kind = |record: Result<palisade::record::CallRecord, palisade::Error>| record.unwrap().error.map(|e| e.kind);
+        assert_eq!((kind(first), kind(second), kind(other)), (Some(Kind::LimitTime), Some(Kind::LimitTime), None));
+        assert_eq!(kind(call("guest/counter", "{}").await), None, "the places are free again");
+    });
+}
