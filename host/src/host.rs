@@ -129,7 +129,7 @@ impl Host {
         // Nothing of a withheld subsystem is touched, and without sources there is nothing to compile for.
         if !settings.plugin_dirs.is_empty() {
             crate::schema::warm();
-            let cache = config::make_folder(&settings.home.cache).ok().and_then(|()| CodeCache::open(&settings.home.cache.join("code")));
+            let cache = code_cache(&settings.home);
             if cache.is_none() {
                 warnings.push(format!("compiled code is not kept: {} is not this user's alone", settings.home.cache.display()));
             }
@@ -350,6 +350,13 @@ impl Host {
             None => Error::new(Kind::NotFound, format!("there is no tool {shown}")).hint("palisade tools lists what there is"),
         }
     }
+}
+
+/// The user's cache of compiled code; `None` where it could not be this user's alone.
+#[must_use]
+pub fn code_cache(home: &config::Home) -> Option<CodeCache> {
+    config::make_folder(&home.cache).ok()?;
+    CodeCache::open(&home.cache.join("code"), home.key().ok()?)
 }
 
 const LANE: &str = "wasm";

@@ -15,6 +15,6 @@ mod schema;
 pub mod session;
 
 pub use error::{Error, Kind};
-pub use host::{Explanation, Host, LoadOptions, POOL, Tool, ToolCall};
+pub use host::{Explanation, Host, LoadOptions, POOL, Tool, ToolCall, code_cache};
 pub use palisade_policy as policy;
 pub use schema::Schema;

@@ -48,7 +48,9 @@ fn a_component_that_keeps_a_compiler_busy_is_set_aside_and_its_neighbours_are_se
 fn a_compiler_that_needs_too_much_memory_ends_alone() {
     let world = World::new();
     world.user_config("[limits]\ncompile_memory = \"120MiB\"\n");
-    world.plugin("large", &bomb(4_000), "");
+    // Held once as it comes in and once more as it goes out.
+    let data = format!("(memory $m 800) (data (memory $m) (i32.const 0) \"{}\")", "a".repeat(48 << 20));
+    world.plugin("large", &raw::component(&data, "(i32.const 1024)"), "");
     world.plugin("good", &raw::component("", "(i32.const 1024)"), "");
     let status = status(&world);
     assert_eq!(status["plugins"], 1, "{status}");

@@ -3,8 +3,8 @@
 use super::Context;
 use palisade::plugins::{self, Plugin};
 use palisade::policy::Capability;
-use palisade::sandbox::{Allocator, CodeCache, Compiler, Sandbox};
-use palisade::{Error, clean, config};
+use palisade::sandbox::{Allocator, Compiler, Sandbox};
+use palisade::{Error, clean};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -45,7 +45,7 @@ async fn list(context: &Context) -> Result<ExitCode, Error> {
 
 async fn inspect(context: &Context, dir: &std::path::Path) -> Result<ExitCode, Error> {
     let settings = context.settings()?;
-    let cache = config::make_folder(&settings.home.cache).ok().and_then(|()| CodeCache::open(&settings.home.cache.join("code")));
+    let cache = palisade::code_cache(&settings.home);
     let sandbox = Sandbox::new(Allocator::OnDemand, &settings.limits, cache, Some(Compiler::new(super::COMPILER.as_ref())))?;
     let (plugin, broken) = plugins::load_folder(&settings, &sandbox, dir).await?;
     let mut document = summary(&plugin);

@@ -7,6 +7,9 @@ use crate::error::{Error, Kind};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+/// Name of the key in the state folder.
+const KEY: &str = "cache.key";
+
 /// Where Palisade keeps its files. A folder is made, with mode 0700, when it is first written to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Home {
@@ -65,6 +68,26 @@ impl Home {
         Self { config: below("config.toml"), data: below("data"), state: below("state"), cache: below("cache"), explicit: true }.check()
     }
 
+    /// The user's own key, made when it is first asked for: 32 random bytes in a file of mode 0600. One that others could
+    /// have read or written is replaced, and what it protected is made again.
+    ///
+    /// # Errors
+    /// [`Kind::Io`] where it can be neither read nor made, [`Kind::Config`] where the folder is not the user's alone.
+    pub fn key(&self) -> Result<[u8; 32], Error> {
+        make_folder(&self.state)?;
+        let path = self.state.join(KEY);
+        if let Some(key) = read_key(&path) {
+            return Ok(key);
+        }
+        let mut key = [0; 32];
+        let filled = rustix::rand::getrandom(&mut key, rustix::rand::GetRandomFlags::empty()).map_err(|e| Error::io("random bytes", &e.into()))?;
+        if filled != key.len() {
+            return Err(Error::new(Kind::Io, "random bytes: the system gave too few"));
+        }
+        crate::files::write_whole(&path, &[&key]).map_err(|e| Error::io(format!("the key {}", path.display()), &e))?;
+        Ok(key)
+    }
+
     /// The folders themselves.
     #[must_use]
     pub fn folders(&self) -> Vec<&Path> {
@@ -76,6 +99,16 @@ impl Home {
         self.folders().into_iter().try_for_each(check_folder)?;
         Ok(self)
     }
+}
+
+fn read_key(path: &Path) -> Option<[u8; 32]> {
+    use rustix::fs::{Mode, OFlags};
+    let handle = rustix::fs::open(path, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let file = std::fs::File::from(handle);
+    let meta = file.metadata().ok()?;
+    let private = meta.uid() == rustix::process::geteuid().as_raw() && meta.mode() & 0o077 == 0;
+    let bytes = crate::files::read_open(file, 32).ok()?;
+    if private { bytes.try_into().ok() } else { None }
 }
 
 /// The user's home folder, resolved.
@@ -133,5 +166,23 @@ fn resolve_existing(path: &Path) -> PathBuf {
             }
             _ => return path.to_owned(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_key_is_kept_until_others_could_have_read_it() {
+        let temp = tempfile::tempdir().unwrap();
+        let home = Home::at(&temp.path().canonicalize().unwrap()).unwrap();
+        let key = home.key().unwrap();
+        assert_eq!(home.key().unwrap(), key);
+        let path = home.state.join(KEY);
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        assert_ne!(home.key().unwrap(), key);
     }
 }

@@ -1,34 +1,53 @@
 //! Compiled code on disk.
 //!
-//! A file is loaded only from a folder, and as a file, that belongs to the user and that nobody else can write: loading
-//! compiled code is running it. The key holds the component's digest, the engine's version and its settings.
+//! Loading compiled code is running it. So a file is loaded only from a folder, and as a file, that belongs to the user and
+//! that nobody else can write, and only with a MAC over its name and content under a key that lies elsewhere. The name holds
+//! the component's digest, the engine's version and its settings; whatever does not fit is compiled again.
+//!
+//! Two hosts may use one folder: a file is written beside its place and renamed, replaced and never changed.
 
 #![allow(unsafe_code, reason = "the one module that loads precompiled components; each block says why it is sound")]
 
+use hmac::{Hmac, KeyInit, Mac};
 use rustix::fs::{Mode, OFlags};
-use sha2::{Digest, Sha256};
-use std::hash::{Hash, Hasher as _};
+use sha2::Sha256;
+use std::hash::{Hash, Hasher};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
 /// SHA-256 of a component.
 pub type WasmDigest = [u8; 32];
-/// Length of the digest at the end of a file.
-const DIGEST: u64 = 32;
+/// The key under which code is kept.
+pub type CacheKey = [u8; 32];
+/// Length of the MAC at the end of a file.
+const MAC: u64 = 32;
+/// Most code that is kept, in bytes: a hundred language runtimes, or tens of thousands of small plugins.
+const MOST: u64 = 4 * 1024 * 1024 * 1024;
+/// A file's time of use is written at most this often.
+const TOUCH: Duration = Duration::from_secs(3600);
 
 /// A folder of compiled components.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct CodeCache {
     folder: PathBuf,
+    key: CacheKey,
+    most: u64,
+}
+
+impl std::fmt::Debug for CodeCache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CodeCache").field("folder", &self.folder).finish_non_exhaustive()
+    }
 }
 
 impl CodeCache {
     /// A cache in `folder`, which is made with mode 0700 where it is missing. `None` where it is not the user's alone:
     /// then nothing is cached.
     #[must_use]
-    pub fn open(folder: &Path) -> Option<Self> {
+    pub fn open(folder: &Path, key: CacheKey) -> Option<Self> {
         use std::os::unix::fs::DirBuilderExt;
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).ok()?;
         let meta = std::fs::symlink_metadata(folder).ok()?;
@@ -36,7 +55,7 @@ impl CodeCache {
             return None;
         }
         crate::files::sweep(folder);
-        Some(Self { folder: folder.to_owned() })
+        Some(Self { folder: folder.to_owned(), key, most: MOST })
     }
 
     pub(crate) fn load(&self, engine: &Engine, wasm: &WasmDigest) -> Option<Component> {
@@ -47,25 +66,57 @@ impl CodeCache {
         if !meta.is_file() || !is_ours(&meta) {
             return None;
         }
-        let code = meta.len().checked_sub(DIGEST)?;
-        let mut digest = Sha256::new();
-        std::io::copy(&mut (&mut file).take(code), &mut Hasher(&mut digest)).ok()?;
+        let code = meta.len().checked_sub(MAC)?;
+        let mut mac = self.mac(&path)?;
+        std::io::copy(&mut (&mut file).take(code), &mut Feed(&mut mac)).ok()?;
         let mut written = Vec::new();
         file.read_to_end(&mut written).ok()?;
-        // A file cut short or damaged is compiled again.
-        if digest.finalize()[..] != written {
-            return None;
+        // A file cut short, damaged, renamed or of somebody else is compiled again.
+        mac.verify_slice(&written).ok()?;
+        if meta.modified().is_ok_and(|used| used.elapsed().is_ok_and(|age| age > TOUCH)) {
+            let _ = file.set_modified(SystemTime::now());
         }
         // SAFETY: the file was written by this user and by nobody else, in a folder that nobody else can write, it is what
-        // the compiler of this engine gave, and its digest matches; the engine checks version and settings itself. A file
-        // of the cache is replaced and never changed, so the mapping stays what it is.
+        // our compiler gave, and the MAC says that it still is; the engine checks version and settings itself. A file of
+        // the cache is replaced and never changed, so the mapping stays what it is.
         unsafe { Component::deserialize_file(engine, &path) }.ok()
     }
 
     /// Keeps compiled code. A cache that cannot be written is no error: the code is compiled again next time.
     pub(crate) fn store(&self, engine: &Engine, wasm: &WasmDigest, code: &[u8]) {
-        // The digest stands at the end: the code is mapped from the start of the file.
-        let _ = crate::files::write_whole(&self.path(engine, wasm), &[code, &Sha256::digest(code)]);
+        let path = self.path(engine, wasm);
+        let Some(mut mac) = self.mac(&path) else { return };
+        mac.update(code);
+        // The MAC stands at the end: the code is mapped from the start of the file.
+        let _ = crate::files::write_whole(&path, &[code, &mac.finalize().into_bytes()]);
+        self.evict();
+    }
+
+    /// Removes what was used least recently, until the rest is small enough.
+    fn evict(&self) {
+        let files = std::fs::read_dir(&self.folder).into_iter().flatten().flatten().filter_map(|entry| {
+            let meta = entry.metadata().ok()?;
+            Some((meta.modified().ok()?, meta.len(), entry.path()))
+        });
+        let mut files: Vec<_> = files.filter(|(_, _, path)| path.extension().is_some_and(|e| e == "cwasm")).collect();
+        let mut size: u64 = files.iter().map(|(_, len, _)| len).sum();
+        files.sort();
+        for (_, len, path) in files {
+            if size <= self.most {
+                break;
+            }
+            // A process that has mapped it keeps what it has.
+            if std::fs::remove_file(path).is_ok() {
+                size -= len;
+            }
+        }
+    }
+
+    /// Over the name, so that no file stands in for another.
+    fn mac(&self, path: &Path) -> Option<Hmac<Sha256>> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).ok()?;
+        mac.update(path.file_name()?.as_encoded_bytes());
+        Some(mac)
     }
 
     fn path(&self, engine: &Engine, wasm: &WasmDigest) -> PathBuf {
@@ -81,10 +132,10 @@ fn is_ours(meta: &std::fs::Metadata) -> bool {
     meta.uid() == rustix::process::geteuid().as_raw() && meta.mode() & 0o022 == 0
 }
 
-/// Feeds what is copied into it to a digest.
-struct Hasher<'d>(&'d mut Sha256);
+/// Feeds what is copied into it to a MAC.
+struct Feed<'m>(&'m mut Hmac<Sha256>);
 
-impl std::io::Write for Hasher<'_> {
+impl std::io::Write for Feed<'_> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.update(bytes);
         Ok(bytes.len())
@@ -98,4 +149,44 @@ impl std::io::Write for Hasher<'_> {
 pub(crate) fn load_own(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
     // SAFETY: the bytes come from our own compiler, through a pipe, a moment ago; the engine checks version and settings.
     unsafe { Component::deserialize(engine, code) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn engine() -> Engine {
+        Engine::new(&crate::sandbox::engine_config(crate::sandbox::Allocator::OnDemand, &palisade_policy::Limits::default())).unwrap()
+    }
+
+    /// A component of nothing, and its code.
+    fn code(engine: &Engine) -> Vec<u8> {
+        engine.precompile_component(&[0, b'a', b's', b'm', 0x0d, 0, 1, 0]).unwrap()
+    }
+
+    #[test]
+    fn code_is_loaded_only_under_its_own_name_and_the_key_it_was_kept_with() {
+        let (temp, engine) = (tempfile::tempdir().unwrap(), engine());
+        let cache = CodeCache::open(temp.path(), [1; 32]).unwrap();
+        cache.store(&engine, &[7; 32], &code(&engine));
+        assert!(cache.load(&engine, &[7; 32]).is_some());
+        assert!(CodeCache::open(temp.path(), [2; 32]).unwrap().load(&engine, &[7; 32]).is_none(), "another key");
+        std::fs::copy(cache.path(&engine, &[7; 32]), cache.path(&engine, &[8; 32])).unwrap();
+        assert!(cache.load(&engine, &[8; 32]).is_none(), "another name");
+    }
+
+    #[test]
+    fn what_was_used_least_recently_makes_room() {
+        let (temp, engine) = (tempfile::tempdir().unwrap(), engine());
+        let code = code(&engine);
+        let cache = CodeCache { most: 2 * (code.len() as u64 + MAC), ..CodeCache::open(temp.path(), [1; 32]).unwrap() };
+        for (name, age) in [(1, 30), (2, 90), (3, 60)] {
+            cache.store(&engine, &[name; 32], &code);
+            if let Ok(file) = std::fs::File::options().write(true).open(cache.path(&engine, &[name; 32])) {
+                file.set_modified(SystemTime::now() - Duration::from_secs(age)).unwrap();
+            }
+        }
+        let kept = [1, 2, 3].map(|name| cache.load(&engine, &[name; 32]).is_some());
+        assert_eq!(kept, [true, false, true]);
+    }
 }

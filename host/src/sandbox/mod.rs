@@ -16,7 +16,7 @@ mod limiter;
 mod state;
 mod wasi;
 
-pub use cache::{CodeCache, WasmDigest};
+pub use cache::{CacheKey, CodeCache, WasmDigest};
 pub use call::{Content, Definition, Failure, Hints, LogLine, Places, Prepared, Progress, Report, Run};
 pub use compile::{COMPILER_ARGUMENT, Compiler, compiler_main};
 pub use engine::{Allocator, Sandbox, engine_config};
