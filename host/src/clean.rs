@@ -89,8 +89,9 @@ fn filter(text: &str, zero_width: bool) -> String {
 /// in emoji), so a model keeps them.
 fn visible(c: char, zero_width: bool) -> bool {
     let bidi = matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let tag = matches!(c, '\u{e0000}'..='\u{e007f}');
-    let zero = matches!(c, '\u{00ad}' | '\u{034f}' | '\u{180e}' | '\u{200b}'..='\u{200d}' | '\u{2028}' | '\u{2029}' | '\u{2060}'..='\u{2064}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}');
+    // Tags, and the variation selectors that hide bytes as well as tags do.
+    let tag = matches!(c, '\u{e0000}'..='\u{e007f}' | '\u{e0100}'..='\u{e01ef}' | '\u{206a}'..='\u{206f}');
+    let zero = matches!(c, '\u{00ad}' | '\u{034f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180e}' | '\u{200b}'..='\u{200d}' | '\u{2028}' | '\u{2029}' | '\u{2060}'..='\u{2064}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}');
     !(c.is_control() || bidi || tag || (zero_width && zero))
 }
 

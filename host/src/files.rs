@@ -105,6 +105,14 @@ impl Folder {
         read_open(file, max)
     }
 
+    /// Its owner and mode.
+    ///
+    /// # Errors
+    /// Of the system.
+    pub fn metadata(&self) -> std::io::Result<std::fs::Metadata> {
+        File::from(self.handle.try_clone()?).metadata()
+    }
+
     /// Whether there is anything of that name in it.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {

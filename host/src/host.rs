@@ -78,6 +78,9 @@ impl Default for LoadOptions<'_> {
 /// Slots of the pool: calls that run at the same time.
 pub const POOL: u32 = 64;
 
+/// Most deny entries that are named for matching nothing.
+const UNMATCHED: usize = 20;
+
 /// Everything that was loaded, behind the gate.
 #[derive(Debug)]
 pub struct Host {
@@ -149,13 +152,19 @@ impl Host {
     ) -> Self {
         let policy = Policy::new(settings.deny.clone(), settings.init.clone(), settings.withheld.clone());
         let mut tools = BTreeMap::new();
-        let mut by_mcp_name = HashMap::new();
+        let mut by_mcp_name: HashMap<String, String> = HashMap::new();
+        let mut quarantined = loaded.quarantined;
         let mut plugins = Vec::new();
         for mut plugin in loaded.plugins {
             let specs = Arc::get_mut(&mut plugin).map(|p| std::mem::take(&mut p.tools)).unwrap_or_default();
             for spec in specs {
                 let candidate = Candidate::new(spec.id.clone(), Subsystem::PluginInit).with_missing(missing(&plugin));
                 let (id, mcp_name) = (spec.id.as_str().to_owned(), mcp_name(spec.id.source(), spec.id.tool()));
+                if let Some(other) = by_mcp_name.get(&mcp_name) {
+                    let error = Error::new(Kind::Schema, format!("{id} and {other} have one name for MCP clients, {mcp_name}"));
+                    quarantined.push(Quarantined { source: id.clone(), key: id, error });
+                    continue;
+                }
                 by_mcp_name.insert(mcp_name.clone(), id.clone());
                 tools.insert(id, Arc::new(Tool { spec, mcp_name, plugin: plugin.clone(), candidate }));
             }
@@ -167,12 +176,15 @@ impl Host {
         // Only when everything was read can a deny be said to match nothing.
         if settings.init.of(Subsystem::PluginInit).enabled && settings.withheld.is_none() && loaded.skipped == 0 {
             let ids = tools.values().map(|tool: &Arc<Tool>| (tool.spec.id.source(), tool.spec.id.tool()));
-            for (entry, origin) in settings.deny.unmatched(ids) {
+            let unmatched = settings.deny.unmatched(ids);
+            if let Some(more) = unmatched.len().checked_sub(UNMATCHED).filter(|more| *more > 0) {
+                warnings.push(format!("{more} more deny entries match no tool"));
+            }
+            for (entry, origin) in unmatched.into_iter().take(UNMATCHED) {
                 warnings.push(format!("the deny entry `{}` ({origin}) matches no tool", clean::line(&entry, clean::NAME)));
             }
         }
         let by_id = tools.iter().map(|(id, tool)| (id.clone(), tool.clone())).collect();
-        let quarantined = loaded.quarantined;
         Self { settings, policy, tools, by_id, by_mcp_name, plugins, quarantined, warnings, allocator, denials: AtomicU64::new(0) }
     }
 
@@ -191,6 +203,12 @@ impl Host {
     /// All registered tools, in the order of their ids.
     pub fn tools(&self) -> impl Iterator<Item = &Arc<Tool>> {
         self.tools.values()
+    }
+
+    /// The registered tool of an id.
+    #[must_use]
+    pub fn tool(&self, id: &str) -> Option<&Arc<Tool>> {
+        self.by_id.get(id)
     }
 
     /// The loaded plugins.

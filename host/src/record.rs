@@ -1,8 +1,8 @@
 //! What is recorded of a call: its decision, its outcome, its denial. One shape for terminal, JSON, session and MCP.
 
-use crate::clean;
 use crate::error::Kind;
 use crate::sandbox::{Content, LogLine};
+use crate::{clean, redact};
 use palisade_policy::{Refusal, Rule};
 use serde::ser::{SerializeMap, SerializeStruct};
 use serde::{Deserialize, Serialize, Serializer};
@@ -29,10 +29,11 @@ impl Denial {
     pub(crate) fn new(number: u64, tool: &str, refusal: Refusal) -> Self {
         Self {
             number,
-            tool: clean::line(tool, clean::NAME),
+            tool: redact::text(&clean::line(tool, clean::NAME)).into_owned(),
             rule: refusal.rule.name().to_owned(),
             source: clean::line(&refusal.source.to_string(), clean::NAME),
-            reason: clean::line(&refusal.reason, clean::TEXT),
+            // It may quote what an argument held.
+            reason: redact::text(&clean::line(&refusal.reason, clean::TEXT)).into_owned(),
             remedy: refusal.remedy,
         }
     }

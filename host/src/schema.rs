@@ -14,8 +14,10 @@ const SIZE: usize = 64 * 1024;
 const DEPTH: usize = 32;
 /// Most nodes after expanding references.
 const NODES: usize = 2000;
-/// Largest compiled pattern, in bytes: well above any pattern for an argument.
-const PATTERN: usize = 1024 * 1024;
+/// Largest compiled pattern, in bytes: above any pattern for an argument, and all of a schema's stay below 4 MiB.
+const PATTERN: usize = 64 * 1024;
+/// Most patterns of a schema.
+const PATTERNS: usize = 64;
 
 /// Builds what every first check of a schema needs, on a thread of its own: it takes a millisecond, as long as all else
 /// that a cold start does before it.
@@ -46,8 +48,8 @@ impl Schema {
         if !value.is_object() {
             return Err(refuse("the schema is not a JSON object".to_owned()));
         }
-        let mut nodes = 0;
-        walk(&value, &value, DEPTH, &mut nodes).map_err(refuse)?;
+        let mut seen = Seen::default();
+        walk(&value, &value, DEPTH, &mut seen).map_err(refuse)?;
         if !jsonschema::draft202012::meta::is_valid(&value) {
             return Err(refuse("it is not a JSON Schema of draft 2020-12".to_owned()));
         }
@@ -106,10 +108,17 @@ impl Schema {
     }
 }
 
-/// Counts the nodes below `node`, following references.
-fn walk(root: &Value, node: &Value, depth: usize, nodes: &mut usize) -> Result<(), String> {
-    *nodes += 1;
-    if *nodes > NODES {
+/// What was counted on the way.
+#[derive(Default)]
+struct Seen {
+    nodes: usize,
+    patterns: usize,
+}
+
+/// Counts what is below `node`, following references, and refuses what would not be read as it stands there.
+fn walk(root: &Value, node: &Value, depth: usize, seen: &mut Seen) -> Result<(), String> {
+    seen.nodes += 1;
+    if seen.nodes > NODES {
         return Err(format!("the schema has more than {NODES} nodes after expanding its references"));
     }
     let Some(depth) = depth.checked_sub(1) else {
@@ -118,23 +127,43 @@ fn walk(root: &Value, node: &Value, depth: usize, nodes: &mut usize) -> Result<(
     match node {
         Value::Object(map) => {
             for (key, value) in map {
+                clean(key)?;
+                match (key.as_str(), value) {
+                    ("pattern", Value::String(_)) => seen.patterns += 1,
+                    ("patternProperties", Value::Object(map)) => seen.patterns += map.len(),
+                    _ => {}
+                }
+                if seen.patterns > PATTERNS {
+                    return Err(format!("the schema has more than {PATTERNS} patterns"));
+                }
                 match (key.as_str(), value) {
                     // `$ref` as a property's name is followed by an object and not by a text.
                     ("$ref", Value::String(target)) => {
-                        let pointer = target.strip_prefix('#').filter(|p| p.is_empty() || p.starts_with('/'));
+                        // An encoded pointer is one thing here and another to the validator.
+                        let pointer = target.strip_prefix('#').filter(|p| (p.is_empty() || p.starts_with('/')) && !p.contains('%'));
                         let found = pointer.and_then(|p| root.pointer(p));
-                        walk(root, found.ok_or("a `$ref` of the schema does not point inside it (write #/$defs/NAME)")?, depth, nodes)?;
+                        walk(root, found.ok_or("a `$ref` of the schema does not point inside it (write #/$defs/NAME)")?, depth, seen)?;
                     }
                     ("$dynamicRef" | "$recursiveRef" | "$id" | "$anchor" | "$dynamicAnchor", Value::String(_)) => {
                         return Err(format!("the schema uses `{key}`; only `$ref` inside the document is read"));
                     }
-                    _ => walk(root, value, depth, nodes)?,
+                    _ => walk(root, value, depth, seen)?,
                 }
             }
             Ok(())
         }
-        Value::Array(items) => items.iter().try_for_each(|item| walk(root, item, depth, nodes)),
+        Value::Array(items) => items.iter().try_for_each(|item| walk(root, item, depth, seen)),
+        Value::String(text) => clean(text),
         _ => Ok(()),
+    }
+}
+
+/// Agents read a schema as it stands; cleaning it would change what it means, so a dirty one is refused.
+fn clean(text: &str) -> Result<(), String> {
+    if crate::clean::model(text) == text {
+        Ok(())
+    } else {
+        Err("a text of the schema holds control, bidi or invisible characters".to_owned())
     }
 }
 
@@ -151,6 +180,9 @@ mod tests {
             (doubling.as_str(), "nodes"),
             (r##"{"type":"object","properties":{"a":{"$ref":"#"}}}"##, "nodes"),
             (r#"{"type":"object","$ref":"https://example.com/x"}"#, "inside"),
+            (r##"{"type":"object","not":{"$ref":"#/no%74"},"no%74":0}"##, "inside"),
+            (r#"{"type":"object","description":"a\u202eb"}"#, "bidi"),
+            (r#"{"type":"object","properties":{"a\udb40\udc41":{}}}"#, "invisible"),
             (r#"{"type":"object","properties":{"a":{"$ref":"other.json"}}}"#, "inside"),
             (r#"{"type":"object","$dynamicRef":"x"}"#, "$dynamicRef"),
             (r#"{"type":7}"#, "2020-12"),
@@ -163,6 +195,11 @@ mod tests {
             let recursive = got.message.contains("recursive");
             assert!(got.message.contains(why) || (why == "nodes" && recursive), "{bad}: {}", got.message);
         }
+        let many: String = (0..80).map(|i| format!(r#""p{i}":{{"pattern":"a{i}"}},"#)).collect();
+        let many = format!(r#"{{"type":"object","properties":{{{many}"z":true}}}}"#);
+        assert!(Schema::parse(&many).unwrap_err().message.contains("patterns"));
+        let huge = r#"{"type":"object","properties":{"a":{"pattern":"^(([a-z]{1,100}){1,100}){1,100}$"}}}"#;
+        assert!(Schema::parse_arguments(huge).unwrap().build().is_err());
         let lookbehind = r#"{"type":"object","properties":{"a":{"pattern":"(?<=x)y"}}}"#;
         assert!(Schema::parse_arguments(lookbehind).unwrap().build().is_err());
     }

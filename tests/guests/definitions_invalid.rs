@@ -22,6 +22,7 @@ impl Guest for Plugin {
             tool("good", "Good \u{1b}[2J\u{202e}tool\u{200b}.", open),
             tool("bad-schema", "", "{\"type\": 7}"),
             tool("no-json", "", "{"),
+            tool("bad-pattern", "", "{\"type\":\"object\",\"propertyNames\":{\"pattern\":\"(?=x)\"}}"),
             tool("remote", "", "{\"type\":\"object\",\"$ref\":\"https://example.com/schema\"}"),
             tool("Bad Name\u{1b}[31m", "", open),
             tool("twin", "One.", open),

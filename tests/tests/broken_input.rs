@@ -195,6 +195,28 @@ fn a_workspace_file_is_a_regular_file_of_moderate_size_or_an_error() {
 }
 
 #[test]
+fn a_large_workspace_file_of_denies_costs_a_moment_and_too_many_are_refused() {
+    let world = World::new();
+    let entries = |n: usize| (0..n).map(|i| format!("\"p{i}\",\n")).collect::<String>();
+    world.plugin("guest", &guest("guest"), "");
+    world.write("workspace/palisade.toml", format!("[deny]\nprefixes = [\n{}]\n", entries(10_000)));
+    let answer = world.trusted(&["status"]).expect(0);
+    assert!(answer.stderr.contains("warning: 9980 more deny entries match no tool"), "{}", answer.stderr);
+    world.write("workspace/palisade.toml", format!("[deny]\nprefixes = [\n{}]\n", entries(100_000)));
+    let error = world.palisade(&["--format", "json", "status"]).expect(7).error();
+    assert_eq!(error["message"], "palisade.toml:10003: `deny`: more than 10000 entries");
+}
+
+#[test]
+fn a_plugin_that_is_a_link_is_named_and_not_followed() {
+    let world = World::new();
+    world.plugin("good", &guest("guest"), "");
+    symlink(world.path("plugins/good"), world.path("plugins/linked")).unwrap();
+    assert_eq!(world.trusted(&["call", "linked/echo"]).expect(6).error()["kind"], "quarantined");
+    world.trusted(&["call", "good/counter"]).expect(0);
+}
+
+#[test]
 fn a_workspace_that_is_root_or_home_is_left_unread_and_the_run_goes_on() {
     let world = World::new();
     world.plugin("guest", &guest("guest"), "[capabilities]\nfs = [{ path = \"@workspace\", access = \"read\", why = \"\" }]\n");
@@ -235,6 +257,12 @@ fn folders_and_files_of_ours_that_others_reach_are_refused() {
     command.env("PALISADE_HOME", &open);
     assert!(answer(command).expect(7).error()["message"].as_str().unwrap().contains("can be written by others"));
 
+    std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o777)).unwrap();
+    std::fs::create_dir(open.join("own")).unwrap();
+    std::fs::set_permissions(open.join("own"), std::fs::Permissions::from_mode(0o700)).unwrap();
+    let mut command = world.command(&["--format", "json", "status"]);
+    command.env("PALISADE_HOME", open.join("own"));
+    assert!(answer(command).expect(7).error()["message"].as_str().unwrap().contains("which others can change"));
     let config = world.user_config("");
     std::fs::set_permissions(&config, std::fs::Permissions::from_mode(0o664)).unwrap();
     let error = world.palisade(&["--format", "json", "status"]).expect(7).error();

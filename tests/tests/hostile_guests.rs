@@ -216,14 +216,51 @@ fn write_grants_on_what_decides_are_refused() {
     let world = world();
     std::fs::create_dir_all(world.path("workspace/.git/hooks")).unwrap();
     std::fs::create_dir_all(world.path("workspace/repo/.git")).unwrap();
+    std::fs::create_dir_all(world.path("workspace/deep/lib/nested/.git")).unwrap();
+    std::fs::create_dir_all(world.path("elsewhere")).unwrap();
+    symlink(world.path("elsewhere"), world.path("workspace/link")).unwrap();
+    // Sources that are named and do not count, one of which is not there, and a folder for sessions.
+    std::fs::create_dir_all(world.path("workspace/theirs")).unwrap();
+    std::fs::create_dir_all(world.path("workspace/parent")).unwrap();
+    world.write("workspace/palisade.toml", "[plugins]\ndirs = [\"theirs\", \"parent/later\"]\n");
+    std::fs::create_dir_all(world.path("sessions")).unwrap();
+    world.user_config(&format!("[session]\ndir = \"{}\"\n", world.path("sessions").display()));
+    let sessions = world.path("sessions").display().to_string();
     let plugins = world.path("plugins").display().to_string();
     let home = world.path("home").display().to_string();
     let state = world.path("state/palisade").display().to_string();
     std::fs::create_dir_all(&state).unwrap();
-    for path in ["@workspace", "@workspace/.git", "@workspace/.git/hooks", "@workspace/repo", "/", &home, &plugins, &state] {
+    let refused = [
+        "@workspace",
+        "@workspace/.git",
+        "@workspace/.git/hooks",
+        "@workspace/repo",
+        "@workspace/deep",
+        "@workspace/theirs",
+        "@workspace/parent",
+        "/",
+        &home,
+        &plugins,
+        &state,
+        &sessions,
+    ];
+    for path in refused {
         let error = call(&world, &["--grant", &format!("guest:fs:write:{path}")], "counter", &json!({})).expect(2).error();
         assert_eq!(error["kind"], "usage", "{path}: {error}");
     }
+    // A link in the workspace is not followed: the workspace would choose what is granted.
+    let answer =
+        call(&world, &["--grant", "guest:fs:write:@workspace/link"], "write", &json!({"path": "link/owned", "text": "x"})).expect(4);
+    assert!(
+        answer.stderr.contains("the grant guest:fs:write:@workspace/link (--grant) gives nothing: it is a symbolic link"),
+        "{}",
+        answer.stderr
+    );
+    assert!(!world.path("elsewhere/owned").exists());
+    // The config stays out of reach however it was named.
+    let config = world.write("cfg/mine.toml", "");
+    let relative = ["--config", "../cfg/mine.toml", "--grant", &format!("guest:fs:write:{}", config.parent().unwrap().display())];
+    assert_eq!(call(&world, &relative, "counter", &json!({})).expect(2).error()["kind"], "usage");
     let error = call(&world, &["--grant", &format!("guest:fs:read:{state}")], "counter", &json!({})).expect(2).error();
     assert!(error["message"].as_str().unwrap().contains("Palisade's own folder"), "{error}");
 }
@@ -295,6 +332,7 @@ fn a_tool_with_a_bad_definition_is_not_registered_and_its_siblings_are() {
     for (tool, exit, why) in [
         ("bad-schema", 6, "2020-12"),
         ("no-json", 6, "JSON"),
+        ("bad-pattern", 6, "the schema is refused"),
         ("remote", 6, "inside it"),
         ("twin", 6, "2 tools with the id guest/twin"),
         ("large", 6, "bytes"),

@@ -1,7 +1,7 @@
 //! Limits on what a guest may cost before and beside its own call: compiling it, and the places of calls in flight.
 
 use palisade::config::{Home, Options, Settings};
-use palisade::policy::Verdict;
+use palisade::policy::{Origin, Verdict};
 use palisade::sandbox::Run;
 use palisade::{Host, Kind, LoadOptions, ToolCall};
 use palisade_tests::{World, answer, binary, example, guest, raw};
@@ -106,6 +106,27 @@ fn the_compiler_can_neither_open_a_file_nor_be_used_from_outside() {
     assert_eq!(row[3..5], ["0", "0"], "neither limit of open files leaves room for one");
     drop(child.stdin.take());
     assert_eq!(child.wait().unwrap().code(), Some(1), "nothing is no component");
+}
+
+#[test]
+fn a_call_over_budget_is_denied_at_its_step_and_does_not_run() {
+    let world = World::new();
+    let plugin = world.plugin("guest", &guest("guest"), "");
+    let home = world.path("library");
+    std::fs::create_dir(&home).unwrap();
+    let options =
+        Options { profile: Some("trusted".to_owned()), workspace: Some(world.workspace()), plugins: vec![plugin], ..Options::default() };
+    let settings = Settings::resolve(&options, Home::at(&home).unwrap()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        let compiler = binary();
+        let host = Host::load(settings, LoadOptions { compiler: Some(&compiler), ..LoadOptions::default() }).await.unwrap();
+        let spent = || Verdict::deny(Origin::Code, "it is spent".to_owned(), None);
+        let call = |arguments| host.call(ToolCall::new("guest/echo", arguments), spent(), Run::default(), |_| {});
+        let rule = |record: palisade::record::CallRecord| record.denial.map(|d| (d.rule, d.source));
+        assert_eq!(rule(call("{\"text\":\"a\"}").await.unwrap()), Some(("budget".to_owned(), "code".to_owned())));
+        assert_eq!(rule(call("{}").await.unwrap()).map(|(rule, _)| rule), Some("arguments".to_owned()), "an earlier step comes first");
+    });
 }
 
 #[test]

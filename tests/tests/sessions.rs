@@ -70,6 +70,11 @@ fn the_stored_session_holds_prompts_and_denials_and_no_output() {
     let world = world();
     let key = ["AKIA", "IOSFODNN7EXAMPLE"].concat();
     let secret = format!("count the words of \"{key}\"");
+    let wrong = format!("/text-stats/count {{\"text\":[\"{key}\"]}}");
+    let answer = run(&world, &["--format", "json", "run", &wrong]).expect(0);
+    assert_eq!(answer.json()["permission_denials"][0]["rule"], "arguments");
+    let denied = std::fs::read_to_string(answer.json()["session_path"].as_str().unwrap()).unwrap();
+    assert!(!denied.contains(&key) && denied.contains("[redacted]") && !answer.stderr.contains(&key), "{denied}\n{}", answer.stderr);
     let result = run(&world, &["--format", "json", "run", &secret, PROMPTS[1], PROMPTS[3]]).expect(0).json();
     let path = std::path::PathBuf::from(result["session_path"].as_str().unwrap());
     let stored: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
@@ -94,7 +99,8 @@ fn the_stored_session_holds_prompts_and_denials_and_no_output() {
     let shown = world.palisade(&["--format", "json", "session", "show", id]).expect(0).json();
     assert_eq!(shown, stored);
     let listed = world.palisade(&["--format", "json", "session", "list"]).expect(0).json();
-    assert_eq!((&listed["sessions"][0]["session_id"], &listed["sessions"][0]["prompts"]), (&json!(id), &json!(3)));
+    let row = listed["sessions"].as_array().unwrap().iter().find(|s| s["session_id"] == id).unwrap();
+    assert_eq!(row["prompts"], 3);
     world.palisade(&["session", "delete", id]).expect(0);
     assert!(!path.exists());
 }
@@ -151,6 +157,8 @@ fn a_turn_that_would_pass_a_limit_is_not_started() {
     assert_eq!(json(&["--max-turns", "9", "a", "b", "c", "d", "e", "f", "g", "h", "i"], 0)["stop_reason"], "completed");
     world.write("workspace/palisade.toml", "[limits]\nturns = 1\n");
     assert_eq!(json(&["--max-turns", "9", "a", "b"], 5)["turns"].as_array().unwrap().len(), 1);
+    world.write("workspace/palisade.toml", "[limits]\nturns = 8\n");
+    assert_eq!(json(&["--max-turns", "9", "a", "b", "c", "d", "e", "f", "g", "h", "i"], 5)["turns"].as_array().unwrap().len(), 8);
 }
 
 #[test]
@@ -195,7 +203,7 @@ fn the_text_of_a_run_shows_every_call_on_its_way_through_the_gate() {
         steady(&world, &answer.stdout),
         "> count the words of \"one two three\"\n\
          \x20 text-stats/count (score 5): called\n\
-         \x20 text-stats/count-file (score 5): not run: a better match ran\n\
+         \x20 text-stats/count-file (score 5): not run: there is a better match\n\
          {\"lines\":1,\"words\":3,\"characters\":13,\"bytes\":13}\n\
          > run a shell command: ls\n\
          \x20 shell/bash (score 5): denied by shell-gate\n\
@@ -222,6 +230,47 @@ fn a_report_escapes_what_comes_from_outside_and_repeats_byte_for_byte() {
 }
 
 #[test]
+fn a_prompt_and_its_denials_are_stored_before_anything_runs() {
+    let world = world();
+    world.plugin("guest", &guest("guest"), "");
+    let plugin = world.path("plugins/guest").display().to_string();
+    let shell = example("shell").display().to_string();
+    let flags = ["--profile", "trusted", "--plugin", &plugin, "--plugin", &shell, "run", "sleep in a bash shell {\"ms\": 20000}"];
+    let mut child = world.command(&flags).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let started = Instant::now();
+    let stored = loop {
+        let file = world.files().into_iter().find(|f| f.contains("/sessions/") && f.ends_with(".json"));
+        let stored: Value = file.and_then(|f| serde_json::from_slice(&std::fs::read(world.path(&f)).ok()?).ok()).unwrap_or_default();
+        if stored["permission_denials"].as_array().is_some_and(|d| !d.is_empty()) || started.elapsed() > Duration::from_secs(15) {
+            break stored;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert!(child.try_wait().unwrap().is_none(), "the guest still sleeps");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!((&stored["prompts"][0], &stored["stop_reason"]), (&json!("sleep in a bash shell {\"ms\": 20000}"), &json!("running")));
+    assert_eq!(stored["permission_denials"][0]["rule"], "shell-gate");
+}
+
+#[test]
+fn a_report_that_cannot_be_written_loses_no_result() {
+    let world = world();
+    let answer = run(&world, &["--format", "json", "run", "--report", "/nonexistent/x.md", "count \"a\""]).expect(1);
+    assert_eq!(answer.json()["turns"].as_array().unwrap().len(), 1);
+    assert!(answer.stderr.lines().last().unwrap().contains("\"io\""), "{}", answer.stderr);
+}
+
+#[test]
+fn every_denied_match_is_a_denial_however_few_are_listed() {
+    let world = world();
+    let result = run(&world, &["--format", "json", "run", "--limit", "1", "count text words in a shell command \"a\""]).expect(0).json();
+    assert_eq!(result["permission_denials"][0]["tool"], "shell/bash");
+    let allowed = result["turns"][0]["matched"].as_array().unwrap().iter().filter(|m| m["tool"] != "shell/bash").count();
+    assert_eq!(allowed, 1);
+}
+
+#[test]
 fn a_session_that_cannot_be_written_is_an_error_and_leaves_nothing_half_written() {
     let world = world();
     run(&world, &["run", "x"]).expect(0);
@@ -237,7 +286,7 @@ fn a_session_that_cannot_be_written_is_an_error_and_leaves_nothing_half_written(
     let full = answer(command);
     let error: Value = serde_json::from_str(full.stderr.lines().last().unwrap()).unwrap();
     assert_eq!((full.code, &error["error"]["kind"]), (1, &json!("io")), "{}", full.stderr);
-    assert_eq!(full.json()["turns"].as_array().unwrap().len(), 1, "what ran is still shown");
+    assert_eq!(full.json()["turns"].as_array().unwrap().len(), 0, "nothing runs that cannot be recorded");
     let after = world.files();
     assert_eq!(after.iter().filter(|f| f.contains(".palisade-new-")).count(), 0, "{after:?}");
     assert_eq!(after.len(), before.len() + 1, "the session as it was before the turn");

@@ -200,6 +200,14 @@ fn a_workspace_that_others_can_write_is_not_trusted() {
     world.write("workspace/palisade.toml", "[plugins]\ndirs = [\"plugins\"]\n");
     std::fs::set_permissions(world.workspace(), std::fs::Permissions::from_mode(0o777)).unwrap();
     assert_eq!(world.palisade(&["--trust-workspace", "--format", "json", "tools"]).expect(7).error()["kind"], "config");
+    std::fs::set_permissions(world.workspace(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    world.palisade(&["--trust-workspace", "tools"]).expect(0);
+    // Only root can give a folder away.
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(world.workspace(), Some(1000), None).unwrap();
+        let error = world.palisade(&["--trust-workspace", "--format", "json", "tools"]).expect(7).error();
+        assert!(error["message"].as_str().unwrap().contains("belongs to another user"), "{error}");
+    }
 }
 
 #[test]
@@ -232,7 +240,7 @@ fn a_profile_of_the_users_own_only_narrows() {
 }
 
 #[test]
-fn no_environment_variable_changes_a_decision() {
+fn no_environment_variable_but_those_of_folders_changes_a_decision() {
     let world = World::new();
     let plugins = example("text-stats");
     let mut command = world.command(&["--plugin", plugins.to_str().unwrap(), "--format", "json", "status"]);

@@ -148,7 +148,7 @@ fn is_variable(name: &str) -> bool {
 fn is_origin(url: &str) -> bool {
     let Some(rest) = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")) else { return false };
     let host = rest.rsplit_once(':').map_or(rest, |(host, port)| if port.parse::<u16>().is_ok() { host } else { "" });
-    !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'*'))
+    !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'))
 }
 
 #[cfg(test)]
@@ -172,6 +172,7 @@ mod tests {
             "net:ftp://a",
             "net:https://a/path",
             "net:https://",
+            "net:https://*",
             "stores",
         ] {
             assert!(bad.parse::<Capability>().is_err(), "{bad:?}");

@@ -9,7 +9,7 @@
 //! silently. Layers are united: the list only ever grows.
 
 use crate::Origin;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// An empty name or prefix, which is an error wherever it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +32,7 @@ pub struct EmptyRule {
 pub struct DenyList {
     names: HashMap<String, Entry>,
     prefixes: Vec<(String, Entry)>,
+    known_prefixes: HashSet<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -91,10 +92,7 @@ impl DenyList {
         if prefix.trim().is_empty() {
             return Err(EmptyRule { what: "prefix" });
         }
-        let folded = fold(prefix);
-        if !self.prefixes.iter().any(|(known, _)| *known == folded) {
-            self.prefixes.push((folded, Entry { written: prefix.to_owned(), origin }));
-        }
+        self.push_prefix(fold(prefix), Entry { written: prefix.to_owned(), origin });
         Ok(())
     }
 
@@ -104,9 +102,13 @@ impl DenyList {
             self.names.entry(folded).or_insert(entry);
         }
         for (folded, entry) in other.prefixes {
-            if !self.prefixes.iter().any(|(known, _)| *known == folded) {
-                self.prefixes.push((folded, entry));
-            }
+            self.push_prefix(folded, entry);
+        }
+    }
+
+    fn push_prefix(&mut self, folded: String, entry: Entry) {
+        if self.known_prefixes.insert(folded.clone()) {
+            self.prefixes.push((folded, entry));
         }
     }
 
@@ -144,13 +146,11 @@ impl DenyList {
 
     /// The entries that match none of these tools (as `(source, tool)`), so that a typing error can be reported.
     pub fn unmatched<'a>(&self, tools: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<(String, Origin)> {
-        let forms: Vec<Forms> = tools.into_iter().map(|(source, tool)| Forms::of(source, tool)).collect();
-        let names = self.names.iter().filter(|(folded, _)| !forms.iter().any(|f| f.0.contains(*folded))).map(|(_, entry)| entry);
-        let prefixes = self
-            .prefixes
-            .iter()
-            .filter(|(folded, _)| !forms.iter().any(|f| f.0.iter().any(|form| form.starts_with(folded.as_str()))))
-            .map(|(_, entry)| entry);
+        // Sorted, so that the first form at or after a prefix tells whether any starts with it.
+        let forms: BTreeSet<String> = tools.into_iter().flat_map(|(source, tool)| Forms::of(source, tool).0).collect();
+        let starts = |prefix: &String| forms.range(prefix.clone()..).next().is_some_and(|form| form.starts_with(prefix.as_str()));
+        let names = self.names.iter().filter(|(folded, _)| !forms.contains(*folded)).map(|(_, entry)| entry);
+        let prefixes = self.prefixes.iter().filter(|(folded, _)| !starts(folded)).map(|(_, entry)| entry);
         let mut found: Vec<_> = names.chain(prefixes).map(|e| (e.written.clone(), e.origin.clone())).collect();
         found.sort_by(|a, b| a.0.cmp(&b.0));
         found

@@ -65,7 +65,7 @@ struct Global {
     /// How the payload is printed
     #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// Only errors and denials on stderr
+    /// On stderr only errors and the record of each call
     #[arg(short, long, global = true)]
     quiet: bool,
     /// More on stderr: debug lines of guests

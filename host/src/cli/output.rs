@@ -57,13 +57,6 @@ impl Output {
         }
     }
 
-    /// Something a person asked to be told.
-    pub fn note(&self, text: &str) {
-        if !self.quiet {
-            line(text);
-        }
-    }
-
     /// Warnings, what is quarantined, and what `--trust-workspace` activated.
     pub fn about(&self, host: &Host) {
         for warning in host.warnings() {
@@ -76,32 +69,30 @@ impl Output {
             let activated: Vec<_> = host.plugins().iter().filter(|p| p.scope == palisade::config::Scope::Workspace).collect();
             for plugin in &activated {
                 let (name, version) = (&plugin.manifest.name, &plugin.manifest.version);
-                self.note(&format!(
-                    "--trust-workspace activates the plugin {name} {version} in {} (sha256:{})",
-                    plugin.folder, plugin.identity
-                ));
+                line(&format!("--trust-workspace activates the plugin {name} {version} in {} (sha256:{})", plugin.folder, plugin.identity));
             }
             if activated.is_empty() {
-                self.note("--trust-workspace activates nothing: palisade.toml names no plugin that loads");
+                line("--trust-workspace activates nothing: palisade.toml names no plugin that loads");
             }
         }
     }
 
     /// The gate's part of a call's line; an allowed call goes on in [`Output::ended`].
     pub fn decided(&self, decision: &Decision<'_>) {
-        if decision.denial.is_some() {
-            line(&format!("{}: {}", decision.tool, decision.line()));
-        } else if !self.quiet {
-            put(&format!("{}: {}", decision.tool, decision.line()));
-        }
+        // The record of a call: no level of quiet takes it away.
+        let end = if decision.denial.is_some() { "\n" } else { "" };
+        put(&format!("{}: {}{end}", decision.tool, decision.line()));
     }
 
     /// The sandbox's part of a call's line, and what the guest logged.
     pub fn ended(&self, record: &CallRecord) {
-        if record.denial.is_some() || self.quiet {
+        if record.denial.is_some() {
             return;
         }
         line(&record.line());
+        if self.quiet {
+            return;
+        }
         for entry in record.log.iter().filter(|entry| self.verbose || entry.level != "debug") {
             line(&format!("{} {}: {}", record.tool, entry.level, clean::line(&entry.message, clean::TEXT)));
         }
@@ -118,10 +109,9 @@ impl Output {
     /// Like [`Output::event`], a line for each half: other calls may come between them.
     pub fn concurrent(&self, event: &Event<'_>) {
         match event {
-            Event::Decided(decision) if decision.denial.is_none() && self.quiet => {}
             Event::Decided(decision) => line(&format!("{}: {}", decision.tool, decision.line())),
             Event::Ended(record) => {
-                if record.denial.is_none() && !self.quiet {
+                if record.denial.is_none() {
                     put(&format!("{}:", record.tool));
                 }
                 self.ended(record);
@@ -141,7 +131,9 @@ fn line(text: &str) {
     put(&format!("{text}\n"));
 }
 
+/// The one way to stderr.
 fn put(text: &str) {
+    let text = palisade::redact::text(text);
     let mut stderr = std::io::stderr().lock();
     let _ = stderr.write_all(text.as_bytes());
 }

@@ -65,11 +65,9 @@ pub async fn run(context: &Context, args: RunArgs) -> Result<ExitCode, Error> {
         }
     }
     let (result, stored) = session.finish();
-    let failed = failed.or(stored.err());
-    if let Some(path) = &args.report {
-        write_report(path, &result)?;
-    }
     context.out.payload(&result, || text(&result))?;
+    let report = args.report.as_ref().map_or(Ok(()), |path| write_report(path, &result));
+    let failed = failed.or(stored.err()).or(report.err());
     match failed {
         Some(error) => Err(error),
         None => Ok(ExitCode::from(match result.stop_reason {

@@ -7,7 +7,7 @@
 
 use crate::clean;
 use crate::error::{Error, Kind};
-use palisade_policy::{Limit, Limits, Origin, Written};
+use palisade_policy::{Limit, LimitError, Origin, Written};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use toml::Spanned;
@@ -91,6 +91,8 @@ pub struct Source<'t> {
     pub text: &'t str,
     /// What kind of failure an error in it is.
     pub kind: Kind,
+    /// Where its lines begin.
+    lines: Vec<usize>,
 }
 
 impl<'t> Source<'t> {
@@ -103,7 +105,8 @@ impl<'t> Source<'t> {
             let line = 1 + bytes[..e.valid_up_to()].iter().filter(|b| **b == b'\n').count();
             Error::new(kind, format!("{name}:{line}: it is not UTF-8 text"))
         })?;
-        Ok(Self { name, text, kind })
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Ok(Self { name, text, kind, lines })
     }
 
     /// Parses the file.
@@ -131,8 +134,7 @@ impl<'t> Source<'t> {
     /// The place as the origin of a rule.
     #[must_use]
     pub fn origin(&self, at: usize) -> Origin {
-        let before = self.text.as_bytes().get(..at).unwrap_or_default();
-        Origin::File { name: self.name.to_owned(), line: 1 + before.iter().filter(|b| **b == b'\n').count() }
+        Origin::File { name: self.name.to_owned(), line: self.lines.partition_point(|start| *start <= at) }
     }
 
     fn refuse(&self, error: &toml::de::Error, key: Option<&str>) -> Error {
@@ -145,20 +147,15 @@ impl<'t> Source<'t> {
         }
     }
 
-    /// Applies `[limits]`, by `apply`, to `limits`.
+    /// Hands each limit of `[limits]` to `apply`.
     ///
     /// # Errors
     /// An unknown key, a bad value, or one that `apply` refuses.
-    pub fn limits(
-        &self,
-        table: &LimitsTable,
-        limits: &mut Limits,
-        apply: fn(&mut Limits, Limit, u64) -> Result<(), palisade_policy::LimitError>,
-    ) -> Result<(), Error> {
+    pub fn limits(&self, table: &LimitsTable, mut apply: impl FnMut(Limit, u64) -> Result<(), LimitError>) -> Result<(), Error> {
         for (key, value) in table {
             let refuse = |e| self.error(key.span().start, &format!("limits.{}: {e}", clean::line(key.get_ref(), clean::NAME)));
             let (limit, value) = Limit::parse(key.get_ref(), value.get_ref()).map_err(refuse)?;
-            apply(limits, limit, value).map_err(refuse)?;
+            apply(limit, value).map_err(refuse)?;
         }
         Ok(())
     }

@@ -1,8 +1,9 @@
 //! Grants as written, with their folders resolved, and refused where they would reach what decides.
 
+use super::home::resolve_existing;
 use super::{Home, Placed, Scope, Source, SourceDir, WORKSPACE_FILE, Workspace, user_home};
 use crate::error::{Error, Kind};
-use palisade_policy::{Access, Capability, FolderPath, Grant, Origin, covers, write_refusal};
+use palisade_policy::{Access, Capability, Grant, Origin, covers, write_refusal};
 use std::path::{Path, PathBuf};
 
 pub(super) struct Grants<'a> {
@@ -14,18 +15,26 @@ pub(super) struct Grants<'a> {
 }
 
 impl<'a> Grants<'a> {
-    pub(super) fn new(home: &Home, workspace: &'a Workspace, user_path: &Path, sources: &[SourceDir]) -> Self {
+    /// `sessions` is where sessions are kept; `sources` are all that were named, also those that do not count.
+    pub(super) fn new<'s>(
+        home: &Home,
+        sessions: &Path,
+        workspace: &'a Workspace,
+        user_path: &Path,
+        sources: impl Iterator<Item = &'s SourceDir>,
+    ) -> Self {
         let root = workspace.folder.path();
         let mut protected: Vec<(String, PathBuf)> = [WORKSPACE_FILE, ".mcp.json", "palisade.lock"]
             .into_iter()
             .map(|name| (format!("the workspace's {name}"), root.join(name)))
             .collect();
         protected.push(("the user's config".to_owned(), user_path.to_owned()));
-        let sources = sources.iter().map(|s| if s.scope == Scope::Workspace { root.join(&s.folder) } else { s.folder.clone() });
-        protected.extend(sources.filter_map(|f| std::fs::canonicalize(f).ok()).map(|f| ("a source folder".to_owned(), f)));
+        let sources = sources.map(|s| if s.scope == Scope::Workspace { root.join(&s.folder) } else { s.folder.clone() });
+        // One that is not there yet is protected too: a guest could make it.
+        protected.extend(sources.map(|f| ("a source folder".to_owned(), resolve_existing(&f))));
         let binary = std::env::current_exe().and_then(std::fs::canonicalize).ok();
         protected.extend(binary.and_then(|b| Some(("the folder of this program".to_owned(), b.parent()?.to_owned()))));
-        let own = home.folders().into_iter().map(Path::to_owned).collect();
+        let own = home.folders().into_iter().chain([sessions]).map(resolve_existing).collect();
         Self { own, workspace, protected, grants: Vec::new(), unresolved: Vec::new() }
     }
 
@@ -47,7 +56,7 @@ impl<'a> Grants<'a> {
 
     fn add(&mut self, mut grant: Grant) -> Result<(), String> {
         match &grant.capability {
-            Capability::Fs(access, path) => match self.resolve(path) {
+            Capability::Fs(access, path) => match self.workspace.resolve(path) {
                 Ok(folder) => {
                     self.check(&folder, *access)?;
                     grant.resolved = Some(folder);
@@ -66,16 +75,6 @@ impl<'a> Grants<'a> {
         Ok(())
     }
 
-    fn resolve(&self, path: &FolderPath) -> Result<PathBuf, String> {
-        let path = match path {
-            FolderPath::Workspace(_) if self.workspace.unusable.is_some() => return Err("@workspace does not resolve here".to_owned()),
-            FolderPath::Workspace(rest) => self.workspace.folder.path().join(rest),
-            FolderPath::Absolute(path) => PathBuf::from(path),
-        };
-        let resolved = std::fs::canonicalize(&path).map_err(|e| e.to_string())?;
-        if resolved.is_dir() { Ok(resolved) } else { Err("it is not a folder".to_owned()) }
-    }
-
     fn check(&self, folder: &Path, access: Access) -> Result<(), String> {
         if let Some(own) = self.own.iter().find(|own| covers(folder, own) || covers(own, folder)) {
             return Err(format!("it is, contains or lies inside Palisade's own folder {}", own.display()));
@@ -85,9 +84,33 @@ impl<'a> Grants<'a> {
         }
         let mut roots = vec![("the workspace", self.workspace.folder.path().to_owned())];
         roots.extend(user_home().map(|home| ("your home folder", home)));
-        if folder.join(".git").symlink_metadata().is_ok() {
-            return Err("a folder that holds a `.git` may not be written".to_owned());
-        }
+        no_git(folder)?;
         write_refusal(folder, &roots, &self.protected).map_err(|e| format!("it may not be written: {e}"))
     }
+}
+
+/// Most entries of a folder that are looked at before it is granted for writing.
+const ENTRIES: usize = 50_000;
+
+/// Whether a folder holds a `.git` anywhere below it: whoever writes there runs code at the next commit.
+fn no_git(folder: &Path) -> Result<(), String> {
+    let mut seen = 0;
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let shown = crate::clean::line(&folder.display().to_string(), crate::clean::NAME);
+        for entry in std::fs::read_dir(&folder).map_err(|e| format!("{shown}: {e}"))? {
+            let entry = entry.map_err(|e| format!("{shown}: {e}"))?;
+            seen += 1;
+            if seen > ENTRIES {
+                return Err(format!("it holds more than {ENTRIES} entries, too many to look through for a `.git`; grant a smaller folder"));
+            }
+            if entry.file_name() == ".git" {
+                return Err(format!("{shown} holds a `.git`; it may not be written"));
+            }
+            if entry.file_type().is_ok_and(|t| t.is_dir()) {
+                folders.push(entry.path());
+            }
+        }
+    }
+    Ok(())
 }

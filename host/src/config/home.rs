@@ -80,7 +80,8 @@ impl Home {
             return Ok(key);
         }
         let mut key = [0; 32];
-        let filled = rustix::rand::getrandom(&mut key, rustix::rand::GetRandomFlags::empty()).map_err(|e| Error::io("random bytes", &e.into()))?;
+        let filled =
+            rustix::rand::getrandom(&mut key, rustix::rand::GetRandomFlags::empty()).map_err(|e| Error::io("random bytes", &e.into()))?;
         if filled != key.len() {
             return Err(Error::new(Kind::Io, "random bytes: the system gave too few"));
         }
@@ -134,7 +135,16 @@ fn check_folder(folder: &Path) -> Result<(), Error> {
     if !meta.is_dir() {
         return Err(refuse(&what, "is a symlink or no folder"));
     }
-    check_owner(&what, &meta)
+    check_owner(&what, &meta)?;
+    // Whoever can write a folder above it can put another in its place, except where only owners may rename.
+    let others = |meta: &std::fs::Metadata| {
+        let foreign = meta.uid() != 0 && meta.uid() != rustix::process::geteuid().as_raw();
+        foreign || (meta.mode() & 0o002 != 0 && meta.mode() & 0o1000 == 0)
+    };
+    match folder.ancestors().skip(1).find(|above| std::fs::metadata(above).is_ok_and(|meta| others(&meta))) {
+        Some(above) => Err(refuse(&what, &format!("lies in {}, which others can change", above.display()))),
+        None => Ok(()),
+    }
 }
 
 pub(crate) fn check_owner(what: &str, meta: &std::fs::Metadata) -> Result<(), Error> {
@@ -152,7 +162,7 @@ fn refuse(what: &str, why: &str) -> Error {
 }
 
 /// The path with the links in its existing part resolved.
-fn resolve_existing(path: &Path) -> PathBuf {
+pub(super) fn resolve_existing(path: &Path) -> PathBuf {
     let mut missing = Vec::new();
     let mut at = path;
     loop {

@@ -19,12 +19,14 @@ pub use trust::WorkspaceTrust;
 use crate::error::{Error, Kind};
 use crate::files::{Folder, ReadError, read_open};
 use file::{ConfigFile, DenyTable};
-use palisade_policy::{DenyList, Grant, Init, InitReport, Limit, Limits, Origin, Profile, Subsystem};
+use palisade_policy::{DenyList, FolderPath, Grant, Init, InitReport, Limit, Limits, Origin, Profile, Subsystem};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Largest config file, in bytes.
 const FILE_MAX: u64 = 1024 * 1024;
+/// Most deny entries of one file: each call is compared with every prefix.
+const DENY_MAX: usize = 10_000;
 /// The workspace's file.
 pub const WORKSPACE_FILE: &str = "palisade.toml";
 
@@ -88,6 +90,25 @@ pub struct Workspace {
     pub unusable: Option<String>,
 }
 
+impl Workspace {
+    /// Where a folder of a capability is. Below the workspace no link is followed, or whoever writes the workspace would
+    /// choose what a grant reaches.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub fn resolve(&self, path: &FolderPath) -> Result<PathBuf, String> {
+        match path {
+            FolderPath::Workspace(_) if self.unusable.is_some() => Err("@workspace does not resolve here".to_owned()),
+            FolderPath::Workspace(rest) if rest.is_empty() => Ok(self.folder.path().to_owned()),
+            FolderPath::Workspace(rest) => self.folder.folder(rest).map(|f| f.path().to_owned()).map_err(|e| e.to_string()),
+            FolderPath::Absolute(path) => {
+                let resolved = std::fs::canonicalize(path).map_err(|e| e.to_string())?;
+                if resolved.is_dir() { Ok(resolved) } else { Err("it is not a folder".to_owned()) }
+            }
+        }
+    }
+}
+
 /// All that was decided before anything is loaded.
 #[derive(Debug)]
 pub struct Settings {
@@ -129,12 +150,12 @@ impl Settings {
         })?;
         let workspace = Arc::new(Workspace { unusable: unusable(folder.path(), &home)?, folder });
         let user_path = options.config.clone().unwrap_or_else(|| home.config.clone());
-        let user_bytes = read_user(&user_path, options.config.is_some(), &workspace)?;
+        let (user_bytes, user_resolved) = read_user(&user_path, options.config.is_some(), &workspace)?;
         let user_name = shown(&user_path, workspace.folder.path());
         let user = Source::new(&user_name, &user_bytes, Kind::Config)?;
         let workspace_bytes = read_workspace(&workspace)?;
         let file = Source::new(WORKSPACE_FILE, &workspace_bytes, Kind::Config)?;
-        Merge { options, home, workspace, user_path, user, file }.settings()
+        Merge { options, home, workspace, user_path: user_resolved, user, file }.settings()
     }
 }
 
@@ -155,16 +176,18 @@ impl Merge<'_> {
         self.refuse_unsupported(&user)?;
         let trust = trust::decide(self.options, &self.workspace, &file, &self.file)?;
         let mut limits = Limits::default();
-        self.user.limits(&user.limits, &mut limits, |limits, limit, value| {
+        self.user.limits(&user.limits, |limit, value| {
             limits.set(limit, value);
             Ok(())
         })?;
         let profile = self.profile(&user, &mut limits)?;
-        let before = limits.clone();
-        self.file.limits(&file.limits, &mut limits, Limits::only_lower)?;
+        let mut lowered = Vec::new();
+        self.file.limits(&file.limits, |limit, value| {
+            lowered.push(limit);
+            limits.only_lower(limit, value)
+        })?;
         for &(limit, value) in &self.options.limits {
-            let lowered = limits.get(limit) < before.get(limit);
-            limits.set(limit, if lowered { value.min(limits.get(limit)) } else { value });
+            limits.set(limit, if lowered.contains(&limit) { value.min(limits.get(limit)) } else { value });
         }
         let mut deny = self.options.deny.clone();
         for (flag, entries) in [("--deny-tool", &self.options.deny_tools), ("--deny-prefix", &self.options.deny_prefixes)] {
@@ -182,8 +205,14 @@ impl Merge<'_> {
         let named = self.workspace_sources(&file);
         let (init, withheld) = trust::init(&profile, &trust, own.len(), &named, &file, &self.file);
         let plugins = profile.subsystems.contains(&Subsystem::PluginInit);
+        let base = match user.session.as_ref().and_then(|s| s.get_ref().dir.as_ref()) {
+            Some(dir) => {
+                absolute(dir.get_ref()).ok_or_else(|| self.user.error(dir.span().start, "`session.dir` is not an absolute path"))?
+            }
+            None => self.home.state.join("sessions"),
+        };
+        let mut grants = grants::Grants::new(&self.home, &base, &self.workspace, &self.user_path, own.iter().chain(&named));
         let plugin_dirs: Vec<SourceDir> = own.into_iter().filter(|_| plugins).chain(named.into_iter().filter(|_| trust.trusted)).collect();
-        let mut grants = grants::Grants::new(&self.home, &self.workspace, &self.user_path, &plugin_dirs);
         for text in &self.options.grants {
             grants.flag(text)?;
         }
@@ -198,12 +227,6 @@ impl Merge<'_> {
         if trust.trusted && self.workspace.folder.has(".mcp.json") {
             warnings.push(".mcp.json is left unread: this version runs no MCP servers".to_owned());
         }
-        let base = match user.session.as_ref().and_then(|s| s.get_ref().dir.as_ref()) {
-            Some(dir) => {
-                absolute(dir.get_ref()).ok_or_else(|| self.user.error(dir.span().start, "`session.dir` is not an absolute path"))?
-            }
-            None => self.home.state.join("sessions"),
-        };
         let session_dir = base.join(digest(self.workspace.folder.path()));
         Ok(Settings {
             home: self.home,
@@ -281,7 +304,7 @@ impl Merge<'_> {
             })?;
             subsystems.push(subsystem);
         }
-        self.user.limits(&table.limits, limits, Limits::only_lower)?;
+        self.user.limits(&table.limits, |limit, value| limits.only_lower(limit, value))?;
         Ok(Profile { name: name.to_owned(), subsystems, deny: deny_list(&self.user, &table.deny)?, origin })
     }
 
@@ -313,6 +336,9 @@ impl Merge<'_> {
 
 fn deny_list(source: &Source<'_>, table: &DenyTable) -> Result<DenyList, Error> {
     let mut list = DenyList::default();
+    if let Some(entry) = table.names.iter().chain(&table.prefixes).nth(DENY_MAX) {
+        return Err(source.error(entry.span().start, &format!("`deny`: more than {DENY_MAX} entries")));
+    }
     let refuse = |at: usize, key: &str, e| source.error(at, &format!("`deny.{key}`: {e}"));
     for name in &table.names {
         let at = name.span().start;
@@ -344,7 +370,8 @@ fn unusable(root: &Path, home: &Home) -> Result<Option<String>, Error> {
     Ok(Some(format!("no file of the workspace is read and @workspace does not resolve: {why}")))
 }
 
-fn read_user(path: &Path, explicit: bool, workspace: &Workspace) -> Result<Vec<u8>, Error> {
+/// The bytes of the user's config, and where it really is.
+fn read_user(path: &Path, explicit: bool, workspace: &Workspace) -> Result<(Vec<u8>, PathBuf), Error> {
     use rustix::fs::{Mode, OFlags};
     let what = format!("the config file {}", path.display());
     let refuse = |why: &str| Error::new(Kind::Config, format!("{what}: {why}"));
@@ -355,7 +382,7 @@ fn read_user(path: &Path, explicit: bool, workspace: &Workspace) -> Result<Vec<u
         .as_ref()
         .map(|resolved| rustix::fs::open(resolved, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()));
     let (resolved, handle) = match (resolved, opened) {
-        (None, _) | (_, None | Some(Err(rustix::io::Errno::NOENT))) if !explicit => return Ok(Vec::new()),
+        (None, _) | (_, None | Some(Err(rustix::io::Errno::NOENT))) if !explicit => return Ok((Vec::new(), path.to_owned())),
         (Some(resolved), Some(Ok(handle))) => (resolved, handle),
         (_, Some(Err(error))) => return Err(refuse(&ReadError::from(error).to_string())),
         _ => return Err(refuse("there is no such file")),
@@ -365,7 +392,8 @@ fn read_user(path: &Path, explicit: bool, workspace: &Workspace) -> Result<Vec<u
     }
     let file = std::fs::File::from(handle);
     home::check_owner(&what, &file.metadata().map_err(|e| Error::io(&what, &e))?)?;
-    read_open(file, FILE_MAX).map_err(|e| refuse(&e.to_string()))
+    let bytes = read_open(file, FILE_MAX).map_err(|e| refuse(&e.to_string()))?;
+    Ok((bytes, resolved))
 }
 
 fn read_workspace(workspace: &Workspace) -> Result<Vec<u8>, Error> {

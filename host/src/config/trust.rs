@@ -2,10 +2,10 @@
 //! workspace file names count. No profile answers the second, and no workspace file either of them.
 
 use super::file::{ConfigFile, Source};
+use super::home::check_owner;
 use super::{Options, SourceDir, Workspace};
 use crate::error::{Error, Kind};
 use palisade_policy::{Init, InitReport, Origin, Profile, Subsystem};
-use std::os::unix::fs::MetadataExt;
 
 /// Whether a workspace's own sources count.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,12 +24,8 @@ pub(super) fn decide(options: &Options, workspace: &Workspace, file: &ConfigFile
     if let Some(why) = &workspace.unusable {
         return Err(Error::new(Kind::Config, format!("--trust-workspace: {why}")));
     }
-    let path = workspace.folder.path();
-    let meta = std::fs::metadata(path).map_err(|e| Error::io(path.display(), &e))?;
-    if meta.mode() & 0o022 != 0 {
-        let what = format!("--trust-workspace: others can write the workspace {}", path.display());
-        return Err(Error::new(Kind::Config, what).hint("chmod go-w it first"));
-    }
+    let what = format!("--trust-workspace: the workspace {}", workspace.folder.path().display());
+    check_owner(&what, &workspace.folder.metadata().map_err(|e| Error::io(&what, &e))?)?;
     let found = [
         file.skills.as_ref().map(|v| ("skills", v.span().start)),
         file.mcp.keys().next().map(|v| ("mcp", v.span().start)),

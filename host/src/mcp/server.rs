@@ -16,6 +16,7 @@ use rmcp::transport::async_rw::AsyncRwTransport;
 use rmcp::{ErrorData, RoleServer, ServerHandler, ServiceExt};
 use serde_json::Value;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, watch};
 
@@ -23,6 +24,9 @@ use tokio::sync::{mpsc, watch};
 const MESSAGE: usize = 8 * 1024 * 1024;
 /// Progress reports that wait for a slow client; more are dropped.
 const PROGRESS: usize = 16;
+
+/// How long a result waits for the reports before it.
+const LAST_REPORT: Duration = Duration::from_millis(100);
 
 /// What a server tells its operator.
 pub type Events = Box<dyn Fn(Event<'_>) + Send + Sync>;
@@ -86,8 +90,8 @@ impl ServerHandler for Server {
     }
 
     fn get_tool(&self, name: &str) -> Option<rmcp::model::Tool> {
-        let id = self.host.id_of_mcp_name(name)?;
-        self.host.tools().find(|tool| tool.spec.id.as_str() == id).filter(|tool| self.host.admit(tool).is_ok()).map(|tool| described(tool))
+        let tool = self.host.tool(self.host.id_of_mcp_name(name)?)?;
+        self.host.admit(tool).is_ok().then(|| described(tool))
     }
 
     async fn call_tool(&self, params: CallToolRequestParams, context: RequestContext<RoleServer>) -> Result<CallToolResponse, ErrorData> {
@@ -105,17 +109,25 @@ impl ServerHandler for Server {
         tokio::pin!(call);
         let mut stop = self.stop.clone();
         let mut asked = false;
+        // On its own: a client that does not read holds up neither deadline nor cancellation.
+        let peer = context.peer.clone();
+        let notifier = tokio::spawn(async move {
+            while let (Some(token), Some(report)) = (&token, reports.recv().await) {
+                notify(&peer, token, report).await;
+            }
+        });
         let ended = loop {
             tokio::select! {
                 biased;
-                Some(report) = reports.recv() => notify(&context, token.as_ref(), report).await,
                 ended = &mut call => break ended,
                 () = context.ct.cancelled(), if !asked => { asked = true; let _ = cancel.send(true); }
                 () = stopped(&mut stop), if !asked => { asked = true; let _ = cancel.send(true); }
             }
         };
-        while let Ok(report) = reports.try_recv() {
-            notify(&context, token.as_ref(), report).await;
+        // The call has dropped its end, so this is over when the last report is out.
+        let abort = notifier.abort_handle();
+        if tokio::time::timeout(LAST_REPORT, notifier).await.is_err() {
+            abort.abort();
         }
         match ended {
             Ok(record) => {
@@ -135,8 +147,7 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     }
 }
 
-async fn notify(context: &RequestContext<RoleServer>, token: Option<&ProgressToken>, report: Progress) {
-    let Some(token) = token else { return };
+async fn notify(peer: &rmcp::Peer<RoleServer>, token: &ProgressToken, report: Progress) {
     let mut param = ProgressNotificationParam::new(token.clone(), report.done);
     if let Some(total) = report.total {
         param = param.with_total(total);
@@ -145,7 +156,7 @@ async fn notify(context: &RequestContext<RoleServer>, token: Option<&ProgressTok
         param = param.with_message(crate::clean::line(&message, crate::clean::NAME));
     }
     // A client that does not listen loses its report, not its call.
-    let _ = context.peer.notify_progress(param).await;
+    let _ = peer.notify_progress(param).await;
 }
 
 fn object(value: &Value) -> Arc<JsonObject> {

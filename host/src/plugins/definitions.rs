@@ -65,7 +65,7 @@ fn one(id: &str, given: Definition) -> Result<ToolSpec, Error> {
     if size > SIZE {
         return Err(about(Error::new(Kind::Schema, format!("its definition has {size} bytes; at most {SIZE} are read"))));
     }
-    let input = Schema::parse_arguments(&input_schema).map_err(about)?;
+    let input = Schema::parse_arguments(&input_schema).and_then(|schema| schema.build().map(|()| schema)).map_err(about)?;
     let output = output_schema.map(|text| Schema::parse(&text)).transpose().map_err(about)?;
     let title = title.map(|t| clean::line(&t, clean::NAME));
     Ok(ToolSpec { id, title, description: clean::model(&description), input, output, hints })

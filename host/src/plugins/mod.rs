@@ -18,7 +18,7 @@ use crate::config::{Scope, Settings, SourceDir, shown};
 use crate::error::{Error, Kind};
 use crate::files::{Folder, ReadError};
 use crate::sandbox::{Prepared, Reach, Sandbox, WasmDigest};
-use palisade_policy::{Capability, Effective, FolderPath, Grant, Identity, Limit, Limits, Origin, effective};
+use palisade_policy::{Capability, Effective, Grant, Identity, Limit, Limits, Origin, effective};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -118,7 +118,11 @@ fn find(settings: &Settings, quarantined: &mut Vec<Quarantined>) -> Vec<Found> {
     let mut broken = |source: String, key: String, error: Error| quarantined.push(Quarantined { source, key, error });
     for dir in &settings.plugin_dirs {
         let shown_dir = clean::line(&dir.folder.display().to_string(), clean::NAME);
-        let folders = match open(settings, dir).and_then(|folder| candidates(folder, dir)) {
+        let linked = |path: PathBuf, error: Error| {
+            let key = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+            broken(clean::line(&shown(&path, settings.workspace.folder.path()), clean::NAME), key, error);
+        };
+        let folders = match open(settings, dir).and_then(|folder| candidates(folder, dir, linked)) {
             Ok(folders) => folders,
             Err(error) => {
                 let key = dir.folder.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
@@ -170,14 +174,22 @@ fn open(settings: &Settings, dir: &SourceDir) -> Result<Folder, Error> {
     opened.map_err(|e| Error::new(Kind::Manifest, format!("the plugin folder that {} names: {e}", dir.origin)))
 }
 
-/// The folder itself where it is a plugin, else its subfolders that are.
-fn candidates(folder: Folder, dir: &SourceDir) -> Result<Vec<Folder>, Error> {
+/// The folder itself where it is a plugin, else its subfolders that are; those that are links go to `linked`.
+fn candidates(folder: Folder, dir: &SourceDir, mut linked: impl FnMut(PathBuf, Error)) -> Result<Vec<Folder>, Error> {
     if dir.single || folder.has(manifest::FILE) {
         return Ok(vec![folder]);
     }
     let names = folder.names().map_err(|e| Error::new(Kind::Manifest, format!("the plugin folder that {} names: {e}", dir.origin)))?;
-    let below = names.iter().filter_map(|name| folder.folder(name).ok());
-    Ok(below.filter(|folder| folder.has(manifest::FILE)).collect())
+    let mut found = Vec::new();
+    for name in names {
+        match folder.folder(&name) {
+            Ok(below) if below.has(manifest::FILE) => found.push(below),
+            Err(error @ ReadError::Link) => linked(folder.path().join(&name), Error::new(Kind::Manifest, error.to_string())),
+            // A file, or a folder that is no plugin.
+            _ => {}
+        }
+    }
+    Ok(found)
 }
 
 fn read_manifest(settings: &Settings, folder: Folder, scope: Scope) -> Result<Found, Error> {
@@ -187,12 +199,7 @@ fn read_manifest(settings: &Settings, folder: Folder, scope: Scope) -> Result<Fo
     let mut manifest = Manifest::parse(&name, &bytes)?;
     for request in &mut manifest.requests {
         if let Capability::Fs(_, path) = &request.capability {
-            let path = match path {
-                FolderPath::Workspace(_) if settings.workspace.unusable.is_some() => None,
-                FolderPath::Workspace(rest) => Some(settings.workspace.folder.path().join(rest)),
-                FolderPath::Absolute(path) => Some(PathBuf::from(path)),
-            };
-            request.resolved = path.and_then(|p| std::fs::canonicalize(p).ok());
+            request.resolved = settings.workspace.resolve(path).ok();
         }
     }
     Ok(Found { folder, shown, scope, manifest, bytes })

@@ -123,7 +123,7 @@ impl CodeCache {
         let mut settings = std::hash::DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut settings);
         let digest: String = wasm.iter().map(|b| format!("{b:02x}")).collect();
-        self.folder.join(format!("{digest}-48.0.8-{:016x}.cwasm", settings.finish()))
+        self.folder.join(format!("{digest}-{:016x}.cwasm", settings.finish()))
     }
 }
 

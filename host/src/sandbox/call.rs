@@ -256,6 +256,9 @@ fn engine_failure(store: &Store<State>, error: &wasmtime::Error, limits: &Limits
             format!("it asked for more than {} of memory", Limit::Memory.show(limits.get(Limit::Memory))),
         );
     }
+    if error.is::<wasmtime::PoolConcurrencyLimitError>() {
+        return Failure::new(Kind::LimitMemory, format!("there was no room for its instance beside the others: {error:#}"));
+    }
     // The engine's error for a lift that is too large has a type of its own, which it does not export.
     let text = format!("{error:#}");
     if text.contains("fuel allocated for hostcalls") {

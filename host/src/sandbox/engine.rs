@@ -151,7 +151,12 @@ pub fn engine_config(allocator: Allocator, limits: &Limits) -> Config {
         let mut pool = PoolingAllocationConfig::new();
         pool.total_component_instances(slots);
         // Language runtimes use up to 40 core instances and 2 tables a component.
-        pool.total_core_instances(slots.saturating_mul(40)).total_memories(slots.saturating_mul(2)).total_tables(slots.saturating_mul(4));
+        let most = u32::try_from(limits.get(Limit::Memories)).unwrap_or(u32::MAX);
+        // Room for two memories a slot, and for a few components that use all they may.
+        let memories = slots.saturating_mul(2).saturating_add(most.saturating_mul(4));
+        pool.total_core_instances(slots.saturating_mul(40).saturating_add(1000))
+            .total_memories(memories)
+            .total_tables(slots.saturating_mul(4).saturating_add(most));
         pool.total_stacks(slots);
         pool.max_memory_size(limits.size(Limit::Memory));
         pool.max_tables_per_module(4).table_elements(limits.size(Limit::TableElements));

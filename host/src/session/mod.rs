@@ -233,6 +233,9 @@ impl Session {
             return Ok(false);
         }
         let cancelled = run.cancelled.clone();
+        // Written before anything runs: the prompt, and then each denial.
+        self.stored.prompts.push(cut(&redact::text(prompt.text)));
+        self.store(&[])?;
         let mut turn = TurnResult {
             prompt: redact::text(prompt.text).into_owned(),
             matched: Vec::new(),
@@ -252,7 +255,7 @@ impl Session {
                 let note = "not run: a direct call that does not come from the command line needs --allow-calls".to_owned();
                 turn.matched.push(Matched { tool: clean::line(id, clean::NAME), score: 0, note });
             }
-            None => self.routed(&mut turn, prompt.text, run, event).await,
+            None => self.routed(&mut turn, prompt.text, run, event).await?,
         }
         turn.output = output(&turn);
         turn.usage.output_tokens = tokens(&turn.output);
@@ -265,9 +268,11 @@ impl Session {
         Ok(!stopped)
     }
 
-    async fn routed(&self, turn: &mut TurnResult, prompt: &str, run: Run, event: &(dyn Fn(Event<'_>) + Sync)) {
+    async fn routed(&mut self, turn: &mut TurnResult, prompt: &str, run: Run, event: &(dyn Fn(Event<'_>) + Sync)) -> Result<(), Error> {
         let mut best = None;
-        for found in router::route(prompt, self.host.tools(), self.listed) {
+        let mut listed = 0;
+        // Every denied match is a denial; only of the others are no more listed than was asked for.
+        for found in router::route(prompt, self.host.tools()) {
             let id = found.tool.spec.id.as_str();
             let note = match self.host.admit(&found.tool) {
                 Err(refusal) => {
@@ -278,15 +283,17 @@ impl Session {
                     turn.permission_denials.push(denial);
                     note
                 }
-                Ok(()) if best.is_none() => {
-                    best = Some((turn.matched.len(), found.tool.clone()));
-                    String::new()
+                Ok(()) if listed >= self.listed => continue,
+                Ok(()) => {
+                    listed += 1;
+                    best = best.or_else(|| Some((turn.matched.len(), found.tool.clone())));
+                    "not run: there is a better match".to_owned()
                 }
-                Ok(()) => "not run: a better match ran".to_owned(),
             };
             turn.matched.push(Matched { tool: id.to_owned(), score: found.score, note });
         }
-        let Some((at, tool)) = best else { return };
+        let Some((at, tool)) = best else { return Ok(()) };
+        self.store(&turn.permission_denials)?;
         match router::arguments(prompt, tool.spec.input.value()) {
             Ok(arguments) => {
                 "called".clone_into(&mut turn.matched[at].note);
@@ -294,6 +301,7 @@ impl Session {
             }
             Err(why) => turn.matched[at].note = format!("not run: {why}"),
         }
+        Ok(())
     }
 
     async fn call(&self, turn: &mut TurnResult, at: usize, call: ToolCall, run: Run, event: &(dyn Fn(Event<'_>) + Sync)) {
@@ -322,14 +330,14 @@ impl Session {
         self.result.usage.input_tokens += turn.usage.input_tokens;
         self.result.usage.output_tokens += turn.usage.output_tokens;
         self.result.permission_denials.extend(turn.permission_denials.iter().cloned());
-        self.stored.prompts.push(turn.prompt.clone());
         self.result.turns.push(turn);
-        self.store()
+        self.store(&[])
     }
 
-    fn store(&mut self) -> Result<(), Error> {
+    /// Writes the session as it is, with the denials of a turn that has not ended.
+    fn store(&mut self, running: &[Denial]) -> Result<(), Error> {
         self.stored.usage = self.result.usage;
-        self.stored.permission_denials.clone_from(&self.result.permission_denials);
+        self.stored.permission_denials = self.result.permission_denials.iter().chain(running).cloned().collect();
         self.stored.stop_reason = self.result.stop_reason;
         match &self.store {
             Some(store) => store.write(&self.stored).map(drop),
@@ -342,9 +350,16 @@ impl Session {
         if self.result.stop_reason == StopReason::Running {
             self.result.stop_reason = StopReason::Completed;
         }
-        let stored = self.store();
+        let stored = self.store(&[]);
         (self.result, stored)
     }
+}
+
+/// Longest prompt that is stored, in characters.
+const STORED: usize = 64 * 1024;
+
+fn cut(prompt: &str) -> String {
+    prompt.chars().take(STORED).collect()
 }
 
 /// `/source/tool {json}`: the id and its arguments, `{}` where there are none.

@@ -106,7 +106,7 @@ impl Writer {
     }
 
     fn block(&mut self, text: &str) {
-        let clean = clean::block(text);
+        let clean = crate::redact::text(&clean::block(text)).into_owned();
         let mut shown: String = clean.chars().take(OUTPUT).collect();
         if shown.len() < clean.len() {
             shown.push_str("\n… (cut)");

@@ -33,8 +33,8 @@ pub struct Match {
     pub score: u32,
 }
 
-/// The tools that fit, best first, equals by id; at most `limit`.
-pub fn route<'t>(prompt: &str, tools: impl Iterator<Item = &'t Arc<Tool>>, limit: usize) -> Vec<Match> {
+/// The tools that fit, best first, equals by id.
+pub fn route<'t>(prompt: &str, tools: impl Iterator<Item = &'t Arc<Tool>>) -> Vec<Match> {
     let wanted: HashSet<String> = words(&outside_arguments(prompt)).collect();
     let mut matches: Vec<Match> = tools
         .filter_map(|tool| {
@@ -44,7 +44,6 @@ pub fn route<'t>(prompt: &str, tools: impl Iterator<Item = &'t Arc<Tool>>, limit
         })
         .collect();
     matches.sort_by(|a, b| b.score.cmp(&a.score).then_with(|| a.tool.spec.id.cmp(&b.tool.spec.id)));
-    matches.truncate(limit);
     matches
 }
 
@@ -67,14 +66,10 @@ fn words(text: &str) -> impl Iterator<Item = String> + '_ {
 /// The prompt without its quoted parts and without a JSON object at its end: those are arguments and route nothing.
 fn outside_arguments(prompt: &str) -> String {
     let end = object_at_end(prompt).map_or(prompt.len(), str::len);
-    let mut rest = if end == prompt.len() { prompt } else { &prompt[..prompt.trim_end().len() - end] };
-    let mut out = String::new();
-    while let Some((before, _, after)) = next_quoted(rest) {
-        out.push_str(before);
-        out.push(' ');
-        rest = after;
-    }
-    out.push_str(rest);
+    let rest = if end == prompt.len() { prompt } else { &prompt[..prompt.trim_end().len() - end] };
+    let mut quoted = Quoted::new(rest);
+    let mut out: String = quoted.by_ref().map(|(before, _)| format!("{before} ")).collect();
+    out.push_str(quoted.rest);
     out
 }
 
@@ -125,37 +120,52 @@ pub fn object_at_end(prompt: &str) -> Option<&str> {
 }
 
 fn quoted(prompt: &str) -> Vec<&str> {
-    let mut rest = prompt;
-    std::iter::from_fn(|| {
-        let (_, inner, after) = next_quoted(rest)?;
-        rest = after;
-        Some(inner)
-    })
-    .collect()
+    Quoted::new(prompt).map(|(_, inner)| inner).collect()
 }
 
-/// Before, inside and after the next quoted part. A quote opens at the start of a word and closes at the end of one, so
-/// that an apostrophe is no quote.
-fn next_quoted(text: &str) -> Option<(&str, &str, &str)> {
-    let mut before = None::<char>;
-    for (at, c) in text.char_indices() {
-        let close = match c {
-            '"' | '\'' | '`' => c,
-            '“' => '”',
-            _ => {
-                before = Some(c);
+/// The quoted parts of a text, each with what stands before it. A quote opens at the start of a word and closes at the end
+/// of one, so that an apostrophe is no quote.
+struct Quoted<'t> {
+    rest: &'t str,
+    /// Closing quotes that do not come any more: without this a text of opening quotes is searched again for each.
+    gone: Vec<char>,
+}
+
+impl<'t> Quoted<'t> {
+    fn new(rest: &'t str) -> Self {
+        Self { rest, gone: Vec::new() }
+    }
+}
+
+impl<'t> Iterator for Quoted<'t> {
+    type Item = (&'t str, &'t str);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let text = self.rest;
+        let mut before = None::<char>;
+        for (at, c) in text.char_indices() {
+            let opens = before.is_none_or(|b| !b.is_alphanumeric());
+            before = Some(c);
+            let close = match c {
+                '"' | '\'' | '`' => c,
+                '“' => '”',
+                _ => continue,
+            };
+            if !opens || self.gone.contains(&close) {
                 continue;
             }
-        };
-        let opens = before.is_none_or(|b| !b.is_alphanumeric());
-        before = Some(c);
-        let inner = &text[at + c.len_utf8()..];
-        let ends = |end: usize| inner[end + close.len_utf8()..].chars().next().is_none_or(|next| !next.is_alphanumeric());
-        if let Some((end, _)) = inner.match_indices(close).find(|(end, _)| opens && ends(*end)) {
-            return Some((&text[..at], &inner[..end], &inner[end + close.len_utf8()..]));
+            let inner = &text[at + c.len_utf8()..];
+            let ends = |end: usize| inner[end + close.len_utf8()..].chars().next().is_none_or(|next| !next.is_alphanumeric());
+            match inner.match_indices(close).find(|(end, _)| ends(*end)) {
+                Some((end, _)) => {
+                    self.rest = &inner[end + close.len_utf8()..];
+                    return Some((&text[..at], &inner[..end]));
+                }
+                None => self.gone.push(close),
+            }
         }
+        None
     }
-    None
 }
 
 #[cfg(test)]
@@ -166,12 +176,13 @@ mod tests {
 
     #[test]
     fn arguments_come_by_the_first_rule_that_fits() {
-        let two = json!({"properties": {"filter": {"type": "string"}, "json": {"type": "string"}, "n": {"type": "integer"}}, "required": ["json", "filter"]});
+        // The order of `properties`, which is neither that of the alphabet nor that of `required`.
+        let two = json!({"properties": {"json": {"type": "string"}, "filter": {"type": "string"}, "n": {"type": "integer"}}, "required": ["filter", "json"]});
         let prompt = json!({"properties": {"text": {"type": "string", "x-palisade-prompt": true}}, "required": ["text"]});
         let none = json!({"properties": {"path": {"type": "string"}}});
         assert_eq!(arguments(r#"do it {"a": 1 }"#, &two).unwrap(), r#"{"a": 1 }"#);
-        assert_eq!(arguments(r#"query '.a' in `{"a": 1}`"#, &two).unwrap(), r#"{"filter":".a","json":"{\"a\": 1}"}"#);
-        assert!(arguments("query '.a'", &two).unwrap_err().contains("filter, json"));
+        assert_eq!(arguments(r#"query `{"a": 1}` by '.a'"#, &two).unwrap(), r#"{"json":"{\"a\": 1}","filter":".a"}"#);
+        assert!(arguments("query '.a'", &two).unwrap_err().contains("json, filter"));
         assert_eq!(arguments("count this text", &prompt).unwrap(), r#"{"text":"count this text"}"#);
         assert_eq!(arguments("count \"a b\"", &prompt).unwrap(), r#"{"text":"a b"}"#);
         assert_eq!(arguments("scan it", &none).unwrap(), "{}");
@@ -190,6 +201,14 @@ mod tests {
         let wanted: HashSet<String> = words("count the shell words").collect();
         assert_eq!(score(&wanted, "text-stats/count", "Count text", "Counts the lines, words and bytes"), ID + DESCRIPTION);
         assert_eq!(score(&wanted, "shell/bash", "Shell", "Runs a command"), ID);
+    }
+
+    #[test]
+    fn a_prompt_of_quotes_is_read_once() {
+        // Half a megabyte: a reader that searches it again for each quote does not come back.
+        let hostile = format!("'{}", " \"a\" 'x".repeat(64 * 1024));
+        assert_eq!(quoted(&hostile).len(), 64 * 1024);
+        assert!(quoted(&" 'a".repeat(128 * 1024)).is_empty());
     }
 
     proptest! {

@@ -115,6 +115,9 @@ impl SessionStore {
     pub fn write(&self, session: &StoredSession) -> Result<PathBuf, Error> {
         let bytes = serde_json::to_vec_pretty(session).map_err(|e| Error::internal("the session as JSON", &e))?;
         let path = self.path(session.session_id);
+        if bytes.len() as u64 >= MAX {
+            return Err(Error::new(Kind::Io, format!("the session is larger than {MAX} bytes and is not stored")));
+        }
         files::write_whole(&path, &[&bytes, b"\n"]).map_err(|e| Error::io(format!("the session file {}", path.display()), &e))?;
         Ok(path)
     }
