@@ -157,7 +157,7 @@ fn cold(world: &World) {
             "text-stats/count",
             "{\"text\":\"a\"}",
         ]);
-        command.env("XDG_CACHE_HOME", world.path("cache")).stdout(Stdio::null());
+        command.env("XDG_CACHE_HOME", world.path("cache")).stdout(Stdio::null()).stderr(Stdio::null());
         let start = Instant::now();
         assert!(command.status().expect("the binary runs").success());
         start.elapsed().as_secs_f64() * 1e3

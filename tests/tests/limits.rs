@@ -134,7 +134,7 @@ fn a_source_takes_no_more_than_its_places_and_waiting_counts_against_the_deadlin
     let world = World::new();
     let home = world.path("library");
     std::fs::create_dir(&home).unwrap();
-    std::fs::write(home.join("config.toml"), "[limits]\nin_flight_source = 1\ntime = \"400ms\"\n").unwrap();
+    std::fs::write(home.join("config.toml"), "[limits]\nin_flight_source = 1\ntime = \"3s\"\n").unwrap();
     let plugin = world.plugin("guest", &guest("guest"), "");
     let options = Options {
         profile: Some("trusted".to_owned()),
