@@ -322,7 +322,8 @@ fn damaged_code_in_the_cache_is_compiled_again() {
     };
     run();
     let folder = world.path("home/.cache/palisade/code");
-    let file = std::fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
+    let kept = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    let file = kept.into_iter().find(|path| path.extension().is_some_and(|e| e == "cwasm")).unwrap();
     let whole = std::fs::read(&file).unwrap();
     for damaged in [&whole[..whole.len() / 2], b"", &[&whole[..100], &[0xff; 64], &whole[164..]].concat()] {
         std::fs::write(&file, damaged).unwrap();

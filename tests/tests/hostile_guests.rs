@@ -356,10 +356,18 @@ fn reading_definitions_reaches_nothing_and_sees_the_same_every_time() {
         &guest("definitions_reach_out"),
         "[capabilities]\nfs = [{ path = \"@workspace\", access = \"read\", why = \"\" }]\nenv = [{ name = \"HOME\", why = \"\" }]\n",
     );
-    let grants = ["--grant", "guest:fs:read:@workspace", "--grant", "guest:env:HOME", "tools"];
-    let seen = |answer: Answer| answer.expect(0).json()["tools"][0]["description"].as_str().unwrap().to_owned();
-    let (first, second) = (seen(world.trusted(&grants)), seen(world.trusted(&grants)));
+    let plugins = world.path("plugins").display().to_string();
+    // A cache of its own each time, or the second would only repeat what the first was told.
+    let seen = |cache: &str| {
+        let flags = ["--profile", "trusted", "--format", "json", "--plugin-dir", &plugins];
+        let grants = ["--grant", "guest:fs:read:@workspace", "--grant", "guest:env:HOME", "tools"];
+        let mut command = world.command(&[&flags[..], &grants[..]].concat());
+        command.env("XDG_CACHE_HOME", world.path(cache));
+        palisade_tests::answer(command).expect(0).json()["tools"][0]["description"].as_str().unwrap().to_owned()
+    };
+    let (first, second) = (seen("home/one"), seen("home/two"));
     assert_eq!(first, second);
+    assert_eq!(seen("home/one"), first, "what is kept is what was given");
     assert!(first.starts_with("files 0 variables 0 seconds 0 random "), "{first}");
 }
 

@@ -8,6 +8,7 @@
 
 #![allow(unsafe_code, reason = "the one module that loads precompiled components; each block says why it is sound")]
 
+use crate::sandbox::Definition;
 use hmac::{Hmac, KeyInit, Mac};
 use rustix::fs::{Mode, OFlags};
 use sha2::Sha256;
@@ -22,6 +23,9 @@ use wasmtime::component::Component;
 pub type WasmDigest = [u8; 32];
 /// The key under which code is kept.
 pub type CacheKey = [u8; 32];
+/// What a file holds, as its name ends.
+const CODE: &str = "cwasm";
+const DEFINITIONS: &str = "json";
 /// Length of the MAC at the end of a file.
 const MAC: u64 = 32;
 /// Most code that is kept, in bytes: a hundred language runtimes, or tens of thousands of small plugins.
@@ -59,13 +63,8 @@ impl CodeCache {
     }
 
     pub(crate) fn load(&self, engine: &Engine, wasm: &WasmDigest) -> Option<Component> {
-        let path = self.path(engine, wasm);
-        let handle = rustix::fs::open(&path, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty()).ok()?;
-        let mut file = std::fs::File::from(handle);
-        let meta = file.metadata().ok()?;
-        if !meta.is_file() || !is_ours(&meta) {
-            return None;
-        }
+        let path = self.path(engine, wasm, CODE);
+        let (mut file, meta) = open_own(&path)?;
         let code = meta.len().checked_sub(MAC)?;
         let mut mac = self.mac(&path)?;
         std::io::copy(&mut (&mut file).take(code), &mut Feed(&mut mac)).ok()?;
@@ -84,12 +83,34 @@ impl CodeCache {
 
     /// Keeps compiled code. A cache that cannot be written is no error: the code is compiled again next time.
     pub(crate) fn store(&self, engine: &Engine, wasm: &WasmDigest, code: &[u8]) {
-        let path = self.path(engine, wasm);
-        let Some(mut mac) = self.mac(&path) else { return };
-        mac.update(code);
-        // The MAC stands at the end: the code is mapped from the start of the file.
-        let _ = crate::files::write_whole(&path, &[code, &mac.finalize().into_bytes()]);
+        self.write(&self.path(engine, wasm, CODE), code);
         self.evict();
+    }
+
+    /// The definitions that the component gave when it was asked: they are the same each time, as nothing it can ask differs.
+    pub(crate) fn load_definitions(&self, engine: &Engine, wasm: &WasmDigest) -> Option<Vec<Definition>> {
+        let path = self.path(engine, wasm, DEFINITIONS);
+        let (mut file, _) = open_own(&path)?;
+        let mut kept = Vec::new();
+        file.read_to_end(&mut kept).ok()?;
+        let (definitions, written) = kept.split_at_checked(kept.len().checked_sub(MAC as usize)?)?;
+        let mut mac = self.mac(&path)?;
+        mac.update(definitions);
+        mac.verify_slice(written).ok()?;
+        serde_json::from_slice(definitions).ok()
+    }
+
+    pub(crate) fn store_definitions(&self, engine: &Engine, wasm: &WasmDigest, definitions: &[Definition]) {
+        if let Ok(definitions) = serde_json::to_vec(definitions) {
+            self.write(&self.path(engine, wasm, DEFINITIONS), &definitions);
+        }
+    }
+
+    /// The MAC stands at the end: code is mapped from the start of the file.
+    fn write(&self, path: &Path, content: &[u8]) {
+        let Some(mut mac) = self.mac(path) else { return };
+        mac.update(content);
+        let _ = crate::files::write_whole(path, &[content, &mac.finalize().into_bytes()]);
     }
 
     /// Removes what was used least recently, until the rest is small enough.
@@ -98,7 +119,7 @@ impl CodeCache {
             let meta = entry.metadata().ok()?;
             Some((meta.modified().ok()?, meta.len(), entry.path()))
         });
-        let mut files: Vec<_> = files.filter(|(_, _, path)| path.extension().is_some_and(|e| e == "cwasm")).collect();
+        let mut files: Vec<_> = files.filter(|(_, _, path)| path.extension().is_some_and(|e| e == CODE || e == DEFINITIONS)).collect();
         let mut size: u64 = files.iter().map(|(_, len, _)| len).sum();
         files.sort();
         for (_, len, path) in files {
@@ -119,17 +140,25 @@ impl CodeCache {
         Some(mac)
     }
 
-    fn path(&self, engine: &Engine, wasm: &WasmDigest) -> PathBuf {
+    fn path(&self, engine: &Engine, wasm: &WasmDigest, kind: &str) -> PathBuf {
         let mut settings = std::hash::DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut settings);
         let digest: String = wasm.iter().map(|b| format!("{b:02x}")).collect();
-        self.folder.join(format!("{digest}-{:016x}.cwasm", settings.finish()))
+        self.folder.join(format!("{digest}-{:016x}.{kind}", settings.finish()))
     }
 }
 
 fn is_ours(meta: &std::fs::Metadata) -> bool {
     use std::os::unix::fs::MetadataExt;
     meta.uid() == rustix::process::geteuid().as_raw() && meta.mode() & 0o022 == 0
+}
+
+/// Opens a file of the cache; one that others could have written is none.
+fn open_own(path: &Path) -> Option<(std::fs::File, std::fs::Metadata)> {
+    let handle = rustix::fs::open(path, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty()).ok()?;
+    let file = std::fs::File::from(handle);
+    let meta = file.metadata().ok()?;
+    (meta.is_file() && is_ours(&meta)).then_some((file, meta))
 }
 
 /// Feeds what is copied into it to a MAC.
@@ -171,8 +200,13 @@ mod tests {
         cache.store(&engine, &[7; 32], &code(&engine));
         assert!(cache.load(&engine, &[7; 32]).is_some());
         assert!(CodeCache::open(temp.path(), [2; 32]).unwrap().load(&engine, &[7; 32]).is_none(), "another key");
-        std::fs::copy(cache.path(&engine, &[7; 32]), cache.path(&engine, &[8; 32])).unwrap();
+        std::fs::copy(cache.path(&engine, &[7; 32], CODE), cache.path(&engine, &[8; 32], CODE)).unwrap();
         assert!(cache.load(&engine, &[8; 32]).is_none(), "another name");
+        cache.store_definitions(&engine, &[7; 32], &[]);
+        assert_eq!(cache.load_definitions(&engine, &[7; 32]).unwrap().len(), 0);
+        let path = cache.path(&engine, &[7; 32], DEFINITIONS);
+        std::fs::write(&path, [b"[ ]".as_slice(), &std::fs::read(&path).unwrap()[2..]].concat()).unwrap();
+        assert!(cache.load_definitions(&engine, &[7; 32]).is_none(), "another content");
     }
 
     #[test]
@@ -182,7 +216,7 @@ mod tests {
         let cache = CodeCache { most: 2 * (code.len() as u64 + MAC), ..CodeCache::open(temp.path(), [1; 32]).unwrap() };
         for (name, age) in [(1, 30), (2, 90), (3, 60)] {
             cache.store(&engine, &[name; 32], &code);
-            if let Ok(file) = std::fs::File::options().write(true).open(cache.path(&engine, &[name; 32])) {
+            if let Ok(file) = std::fs::File::options().write(true).open(cache.path(&engine, &[name; 32], CODE)) {
                 file.set_modified(SystemTime::now() - Duration::from_secs(age)).unwrap();
             }
         }

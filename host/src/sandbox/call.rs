@@ -2,6 +2,7 @@
 
 use crate::error::Kind;
 use crate::sandbox::bindings::{PluginPre, palisade::plugin::types};
+use crate::sandbox::cache::{CodeCache, WasmDigest};
 use crate::sandbox::state::State;
 use crate::sandbox::wasi::Reach;
 use palisade_policy::{Limit, Limits};
@@ -18,6 +19,8 @@ pub struct Prepared {
     pre: PluginPre<State>,
     /// Of this component, then of all; in this order a source waits for itself and holds up no other.
     places: [Places; 2],
+    /// Where its definitions are kept, and under which digest.
+    kept: Option<(CodeCache, WasmDigest)>,
 }
 
 impl std::fmt::Debug for Prepared {
@@ -89,7 +92,7 @@ pub enum Content {
 }
 
 /// A tool as its component defines it; text from outside.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Definition {
     /// The tool part of its id.
     pub name: String,
@@ -106,7 +109,7 @@ pub struct Definition {
 }
 
 /// What a tool says of itself; nothing is decided on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Hints {
     /// It changes nothing.
     pub read_only: bool,
@@ -150,8 +153,14 @@ pub struct Report {
 type Ran<T> = (Store<State>, wasmtime::Result<T>);
 
 impl Prepared {
-    pub(crate) fn new(engine: Engine, component: Component, pre: PluginPre<State>, places: [Places; 2]) -> Self {
-        Self { engine, component, pre, places }
+    pub(crate) fn new(
+        engine: Engine,
+        component: Component,
+        pre: PluginPre<State>,
+        places: [Places; 2],
+        kept: Option<(CodeCache, WasmDigest)>,
+    ) -> Self {
+        Self { engine, component, pre, places, kept }
     }
 
     /// The names of the interfaces the component imports.
@@ -188,11 +197,14 @@ impl Prepared {
         Report { result, memory_peak: state.limiter.peak(), log: std::mem::take(&mut state.log), log_dropped: state.log_dropped }
     }
 
-    /// Reads the definitions in an instance that reaches nothing.
+    /// The definitions, read in an instance that reaches nothing; once for a component, and then from the cache.
     ///
     /// # Errors
     /// The failure of the guest: it trapped, took too long or returned too much.
     pub async fn definitions(&self, limits: &Limits) -> Result<Vec<Definition>, Failure> {
+        if let Some(kept) = self.kept.as_ref().and_then(|(cache, digest)| cache.load_definitions(&self.engine, digest)) {
+            return Ok(kept);
+        }
         let deadline = limits.time(Limit::DefinitionsTime);
         let mut store = self.store(State::new(Reach::sealed(), limits, Run::default()), limits);
         let work = async {
@@ -211,7 +223,11 @@ impl Prepared {
             }
             _ => engine_failure(&store, &error, limits),
         })?;
-        Ok(definitions.into_iter().map(definition).collect())
+        let definitions: Vec<Definition> = definitions.into_iter().map(definition).collect();
+        if let Some((cache, digest)) = &self.kept {
+            cache.store_definitions(&self.engine, digest, &definitions);
+        }
+        Ok(definitions)
     }
 
     fn store(&self, state: State, limits: &Limits) -> Store<State> {

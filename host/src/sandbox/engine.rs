@@ -102,7 +102,8 @@ impl Sandbox {
         let typed =
             bindings::PluginPre::new(pre).map_err(|e| refuse(format!("the component does not export palisade:plugin/tools: {e:#}")))?;
         let places = [Places::new(limits.get(Limit::InFlightSource)), self.places.clone()];
-        Ok(Arc::new(Prepared::new(self.engine.clone(), component, typed, places)))
+        let kept = self.cache.clone().map(|cache| (cache, *digest));
+        Ok(Arc::new(Prepared::new(self.engine.clone(), component, typed, places, kept)))
     }
 
     async fn compile(&self, wasm: &[u8], digest: &WasmDigest, limits: &Limits) -> Result<Component, Error> {
