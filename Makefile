@@ -15,8 +15,7 @@ NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 .DEFAULT_GOAL := test
 
 setup:
-	@echo 'fn main() {}' | rustc --target $(WASM) --crate-name probe --emit metadata --out-dir "$$(mktemp -d)" - 2>/dev/null \
-	  || rustup target add $(WASM)
+	@test -d "$$(rustc --print target-libdir --target $(WASM))" || rustup target add $(WASM)
 
 plugins: setup
 	cargo build --locked --profile plugin --target $(WASM) $(addprefix -p ,$(PLUGINS))

@@ -18,7 +18,7 @@
 //!
 //! An authorized call cannot be made without the gate:
 //! ```compile_fail
-//! let call: palisade_policy::Authorized<'static, ()> = palisade_policy::Authorized { tool: (), arguments: [].into(), policy: todo!() };
+//! let call: palisade_policy::Authorized<'static, ()> = palisade_policy::Authorized { tool: (), arguments: [].into(), policy: loop {} };
 //! ```
 //! nor cloned:
 //! ```compile_fail

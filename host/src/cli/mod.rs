@@ -19,7 +19,7 @@ use output::Output;
 use palisade::config::{Home, Options, Settings};
 use palisade::sandbox::Allocator;
 use palisade::{Error, Host, Kind, LoadOptions};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::sync::watch;
 
@@ -101,11 +101,10 @@ enum Command {
     Serve,
 }
 
-/// The compiler is this very program, also when the file it was started from has been replaced.
-#[cfg(target_os = "linux")]
-const COMPILER: &str = "/proc/self/exe";
-#[cfg(not(target_os = "linux"))]
-const COMPILER: &str = "palisade";
+/// The compiler is this very program; on Linux also when the file it was started from has been replaced.
+fn compiler() -> PathBuf {
+    if cfg!(target_os = "linux") { PathBuf::from("/proc/self/exe") } else { std::env::current_exe().unwrap_or_default() }
+}
 
 /// What every command gets.
 struct Context {
@@ -138,12 +137,12 @@ impl Context {
 
     /// A host for a single call: nothing is reserved that only many calls pay back.
     async fn one_shot(&self, only: Option<&str>) -> Result<Host, Error> {
-        self.host(LoadOptions { allocator: Allocator::OnDemand, only, compiler: Some(Path::new(COMPILER)) }).await
+        self.host(LoadOptions { allocator: Allocator::OnDemand, only, compiler: Some(compiler().as_path()) }).await
     }
 
     /// A host for many calls.
     async fn server(&self) -> Result<Host, Error> {
-        self.host(LoadOptions { compiler: Some(Path::new(COMPILER)), ..LoadOptions::default() }).await
+        self.host(LoadOptions { compiler: Some(compiler().as_path()), ..LoadOptions::default() }).await
     }
 }
 

@@ -46,7 +46,7 @@ async fn list(context: &Context) -> Result<ExitCode, Error> {
 async fn inspect(context: &Context, dir: &std::path::Path) -> Result<ExitCode, Error> {
     let settings = context.settings()?;
     let cache = palisade::code_cache(&settings.home);
-    let sandbox = Sandbox::new(Allocator::OnDemand, &settings.limits, cache, Some(Compiler::new(super::COMPILER.as_ref())))?;
+    let sandbox = Sandbox::new(Allocator::OnDemand, &settings.limits, cache, Some(Compiler::new(&super::compiler())))?;
     let (plugin, broken) = plugins::load_folder(&settings, &sandbox, dir).await?;
     let mut document = summary(&plugin);
     document["imports"] = json!(plugin.component.imports().iter().map(|i| clean::line(i, clean::NAME)).collect::<Vec<_>>());

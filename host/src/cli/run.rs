@@ -47,7 +47,8 @@ pub async fn run(context: &Context, args: RunArgs) -> Result<ExitCode, Error> {
     let typed = [(Limit::Turns, args.max_turns), (Limit::Tokens, args.max_budget_tokens)];
     options.limits.extend(typed.into_iter().filter_map(|(limit, value)| Some((limit, value?))));
     let settings = Settings::resolve(&options, Home::from_environment()?)?;
-    let load = LoadOptions { allocator: Allocator::Pool(SLOTS), only: None, compiler: Some(Path::new(super::COMPILER)) };
+    let compiler = super::compiler();
+    let load = LoadOptions { allocator: Allocator::Pool(SLOTS), only: None, compiler: Some(&compiler) };
     let host = context.load(settings, load).await?;
     let mut session = Session::stored(Arc::new(host))?.listing(args.limit);
     let mut failed = None;

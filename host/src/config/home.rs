@@ -80,11 +80,7 @@ impl Home {
             return Ok(key);
         }
         let mut key = [0; 32];
-        let filled =
-            rustix::rand::getrandom(&mut key, rustix::rand::GetRandomFlags::empty()).map_err(|e| Error::io("random bytes", &e.into()))?;
-        if filled != key.len() {
-            return Err(Error::new(Kind::Io, "random bytes: the system gave too few"));
-        }
+        getrandom::fill(&mut key).map_err(|e| Error::new(Kind::Io, format!("random bytes: {e}")))?;
         crate::files::write_whole(&path, &[&key]).map_err(|e| Error::io(format!("the key {}", path.display()), &e))?;
         Ok(key)
     }
