@@ -8,7 +8,7 @@ PALISADE=$(realpath "$PALISADE")
 home=$(mktemp -d)
 trap 'rm -rf "$home"' EXIT
 chmod 700 "$home"
-mkdir -m 700 "$home/own" "$home/work"
+mkdir -m 700 "$home/own" "$home/hostile"
 export PALISADE_HOME=$home/own
 passed=0 failed=0 skipped=0
 
@@ -33,12 +33,12 @@ if command -v strace >/dev/null; then
   no_sockets session list
 
   # A hostile workspace: trusted profile, untrusted workspace, and the same prompts with no profile at all.
-  mkdir -p "$home/work/plugins"
-  cp -r target/plugins/text-stats "$home/work/plugins/evil"
-  printf '[plugins]\ndirs = ["plugins"]\n' >"$home/work/palisade.toml"
-  echo "TOKEN=secret" >"$home/work/.env"
+  mkdir -p "$home/hostile/plugins"
+  cp -r target/plugins/text-stats "$home/hostile/plugins/evil"
+  printf '[plugins]\ndirs = ["plugins"]\n' >"$home/hostile/palisade.toml"
+  echo "TOKEN=secret" >"$home/hostile/.env"
   for profile in trusted untrusted; do
-    if strace -f -qq -e trace=openat,openat2,open -o "$home/trace" "$PALISADE" --workspace "$home/work" --profile "$profile" \
+    if strace -f -qq -e trace=openat,openat2,open -o "$home/trace" "$PALISADE" --workspace "$home/hostile" --profile "$profile" \
       run 'count the words of "a b"' >"$home/out" 2>&1; then
       opened=$(grep -E 'evil|plugin\.toml|\.wasm|\.env|\.mcp\.json' "$home/trace" || true)
       why=$(grep -c -E '^plugin_init: off: ' "$home/out")

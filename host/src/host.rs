@@ -16,6 +16,7 @@ use crate::sandbox::{Allocator, CodeCache, Compiler, Content, Run, Sandbox};
 use crate::{config, json};
 use palisade_policy::{
     Authorized, Candidate, Capability, Limit, Limits, Origin, Policy, Refusal, Rule, Step, StepVerdict, Subsystem, Verdict, mcp_name,
+    quoted,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -454,6 +455,6 @@ fn grant_flag(plugin: &Plugin, capability: &Capability) -> String {
         _ => (format!("{name}@sha256:{}:{capability}", plugin.identity), false),
     };
     let grant = clean::line(&grant, 1000);
-    let quoted = shlex::try_quote(&grant).map_or_else(|_| "''".to_owned(), std::borrow::Cow::into_owned);
+    let quoted = quoted(&grant);
     if flag { format!("--grant {quoted}") } else { format!("add {quoted} to `grants` in your config") }
 }

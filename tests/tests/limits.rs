@@ -5,7 +5,7 @@ use palisade::policy::{Origin, Verdict};
 use palisade::sandbox::Run;
 use palisade::{Host, Kind, LoadOptions, ToolCall};
 use palisade_tests::{World, answer, binary, example, guest, raw};
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 /// A component whose one function keeps a compiler busy: many locals, all of them permuted in a loop.
@@ -58,30 +58,56 @@ fn a_compiler_that_needs_too_much_memory_ends_alone() {
     assert!(reason.contains("large.wasm: the component does not compile"), "{reason}");
 }
 
-#[test]
-fn an_interrupt_ends_a_compiler_and_leaves_no_process() {
-    let world = World::new();
+/// Starts a call that compiles for long, and gives back the process, its compiler's id and what the compiler's environment is.
+fn compiling(world: &World) -> (Child, i32, Vec<u8>) {
     world.plugin("bomb", &bomb(12_000), "");
     let plugin = world.path("plugins/bomb").display().to_string();
     let mut command = world.command(&["--profile", "trusted", "--format", "json", "--plugin", &plugin, "call", "bomb/go"]);
     command.env("XDG_CACHE_HOME", world.path("home/cache")).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().unwrap();
-    let pid = rustix::process::Pid::from_child(&child);
-    let children = || {
-        let pid = pid.as_raw_nonzero();
-        std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default()
-    };
+    let children = format!("/proc/{0}/task/{0}/children", child.id());
     let started = Instant::now();
-    while children().is_empty() {
+    loop {
         assert!(started.elapsed() < Duration::from_secs(30), "no compiler was started");
         std::thread::sleep(Duration::from_millis(20));
+        let Ok(compiler) = std::fs::read_to_string(&children).unwrap_or_default().trim().parse() else { continue };
+        // Before it has become our compiler it still is a copy of its parent.
+        if std::fs::read_to_string(format!("/proc/{compiler}/cmdline")).is_ok_and(|line| line.contains("__compile")) {
+            let environment = std::fs::read(format!("/proc/{compiler}/environ")).unwrap();
+            return (child, compiler, environment);
+        }
     }
-    let compiler: i32 = children().trim().parse().unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+}
+
+/// Whether a process runs; one that has ended and waits to be collected does not.
+fn runs(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().is_some_and(|rest| !rest.trim().is_empty() && !rest.trim_start().starts_with('Z'))
+}
+
+#[test]
+fn an_interrupt_ends_a_compiler_and_leaves_no_process() {
+    let (child, compiler, environment) = compiling(&World::new());
+    assert_eq!(environment, b"");
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT).unwrap();
     let output = child.wait_with_output().unwrap();
     let error: serde_json::Value = serde_json::from_str(String::from_utf8(output.stderr).unwrap().lines().last().unwrap()).unwrap();
     assert_eq!((output.status.code(), &error["error"]["kind"]), (Some(130), &serde_json::json!("cancelled")));
-    assert!(!std::path::Path::new(&format!("/proc/{compiler}")).exists(), "the compiler is gone");
+    assert!(!runs(compiler), "the compiler is gone");
+}
+
+#[test]
+fn a_compiler_does_not_outlive_a_host_that_is_killed() {
+    let world = World::new();
+    let (mut child, compiler, _) = compiling(&world);
+    assert!(runs(compiler));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let started = Instant::now();
+    while runs(compiler) {
+        assert!(started.elapsed() < Duration::from_secs(10), "it still compiles");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 #[test]

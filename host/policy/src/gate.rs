@@ -400,9 +400,15 @@ fn refuse(rule: Rule, source: Origin, reason: String) -> Refusal {
     Refusal { rule, source, reason, remedy: None }
 }
 
+/// A word of a remedy, quoted for a shell; what no shell can hold becomes the empty word.
+#[must_use]
+pub fn quoted(word: &str) -> String {
+    shlex::try_quote(word).map_or_else(|_| "''".to_owned(), std::borrow::Cow::into_owned)
+}
+
 fn denied_by(found: DenyMatch<'_>) -> Refusal {
     let (rule, kind, key) = if found.prefix { (Rule::DenyPrefix, "prefix", "prefixes") } else { (Rule::DenyName, "name", "names") };
-    let quoted = shlex::try_quote(found.written).map_or_else(|_| "''".to_owned(), std::borrow::Cow::into_owned);
+    let quoted = quoted(found.written);
     let remedy = match found.origin {
         Origin::File { .. } => format!("remove {quoted} from [deny] {key} at {}", found.origin),
         Origin::Flag(flag) => format!("leave out {flag} {quoted}"),

@@ -21,7 +21,7 @@ use crate::sandbox::{Prepared, Reach, Sandbox, WasmDigest};
 use palisade_policy::{Capability, Effective, Grant, Identity, Limit, Limits, Origin, effective};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A loaded plugin.
@@ -103,7 +103,7 @@ pub async fn load(settings: &Settings, sandbox: &Sandbox, only: Option<&str>) ->
 ///
 /// # Errors
 /// What is wrong with it.
-pub async fn load_folder(settings: &Settings, sandbox: &Sandbox, folder: &std::path::Path) -> Result<(Plugin, Vec<Quarantined>), Error> {
+pub async fn load_folder(settings: &Settings, sandbox: &Sandbox, folder: &Path) -> Result<(Plugin, Vec<Quarantined>), Error> {
     let dir = SourceDir { folder: folder.to_owned(), single: true, scope: Scope::Flag, origin: Origin::Flag("--plugin") };
     let opened = open(settings, &dir)?;
     let found = read_manifest(settings, opened, Scope::Flag)?;
@@ -119,14 +119,13 @@ fn find(settings: &Settings, quarantined: &mut Vec<Quarantined>) -> Vec<Found> {
     for dir in &settings.plugin_dirs {
         let shown_dir = clean::line(&dir.folder.display().to_string(), clean::NAME);
         let linked = |path: PathBuf, error: Error| {
-            let key = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+            let key = last_part(&path);
             broken(clean::line(&shown(&path, settings.workspace.folder.path()), clean::NAME), key, error);
         };
         let folders = match open(settings, dir).and_then(|folder| candidates(folder, dir, linked)) {
             Ok(folders) => folders,
             Err(error) => {
-                let key = dir.folder.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-                broken(shown_dir, key, error);
+                broken(shown_dir, last_part(&dir.folder), error);
                 continue;
             }
         };
@@ -136,7 +135,7 @@ fn find(settings: &Settings, quarantined: &mut Vec<Quarantined>) -> Vec<Found> {
                 continue;
             }
             seen.push(folder.path().to_owned());
-            let key = folder.path().file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+            let key = last_part(folder.path());
             let shown_folder = clean::line(&shown(folder.path(), settings.workspace.folder.path()), clean::NAME);
             match read_manifest(settings, folder, dir.scope) {
                 Ok(found) => by_name.entry(found.manifest.name.to_string()).or_default().push(found),
@@ -162,6 +161,11 @@ fn find(settings: &Settings, quarantined: &mut Vec<Quarantined>) -> Vec<Found> {
         found.append(&mut group);
     }
     found
+}
+
+/// By this a call may ask for a plugin whose manifest names it no more.
+fn last_part(folder: &Path) -> String {
+    folder.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 fn open(settings: &Settings, dir: &SourceDir) -> Result<Folder, Error> {

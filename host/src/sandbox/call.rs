@@ -169,8 +169,8 @@ impl Prepared {
         self.component.component_type().imports(&self.engine).map(|(name, _)| name.to_owned()).collect()
     }
 
-    /// Runs one tool in a fresh instance.
-    pub async fn call(&self, tool: &str, arguments: &str, reach: &Reach, limits: &Limits, run: Run) -> Report {
+    /// Runs one tool in a fresh instance. Not public: whoever holds a component still has to go through the gate.
+    pub(crate) async fn call(&self, tool: &str, arguments: &str, reach: &Reach, limits: &Limits, run: Run) -> Report {
         let mut cancelled = run.cancelled.clone();
         let mut store = self.store(State::new(reach.context(), limits, run), limits);
         let deadline = limits.time(Limit::Time);
@@ -201,7 +201,7 @@ impl Prepared {
     ///
     /// # Errors
     /// The failure of the guest: it trapped, took too long or returned too much.
-    pub async fn definitions(&self, limits: &Limits) -> Result<Vec<Definition>, Failure> {
+    pub(crate) async fn definitions(&self, limits: &Limits) -> Result<Vec<Definition>, Failure> {
         if let Some(kept) = self.kept.as_ref().and_then(|(cache, digest)| cache.load_definitions(&self.engine, digest)) {
             return Ok(kept);
         }
