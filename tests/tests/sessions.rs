@@ -309,22 +309,33 @@ fn after_a_kill_the_next_start_is_clean() {
     let world = world();
     world.plugin("guest", &guest("guest"), "");
     let plugin = world.path("plugins/guest").display().to_string();
-    let cache = world.path("home/cache").display().to_string();
+    let (warm, cold) = (world.path("home/cache"), world.path("home/cold"));
+    let session = |cache: &std::path::Path, prompts: &[&str]| {
+        let mut command = world.command(&[&["--profile", "trusted", "--plugin", &plugin, "--format", "json", "run"], prompts].concat());
+        command.env("XDG_CACHE_HOME", cache).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    };
+    answer(session(&warm, &["a"])).expect(0);
     for round in 0..30u64 {
-        let mut command = world.command(&["--profile", "trusted", "--plugin", &plugin, "run", "a", "b", "c", "d", "e", "f"]);
-        command.env("XDG_CACHE_HOME", &cache).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut child = command.spawn().unwrap();
-        // Spread over start, compile, cache write and session writes.
-        std::thread::sleep(Duration::from_millis(round * 9));
+        // In turn over the writes of a session, and over a compile and the writes of the cache.
+        let (cache, wait) = if round % 2 == 0 { (&warm, 10 + round * 4) } else { (&cold, round * 15) };
+        let _ = std::fs::remove_dir_all(&cold);
+        let mut child = session(cache, &["a", "b", "c", "d", "e", "f"]).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(wait));
         let _ = child.kill();
         let _ = child.wait();
-        if round % 5 == 0 {
-            let _ = std::fs::remove_dir_all(&cache);
-        }
     }
-    let mut command = world.command(&["--profile", "trusted", "--plugin", &plugin, "--format", "json", "run", "/guest/counter"]);
-    command.env("XDG_CACHE_HOME", &cache);
-    assert_eq!(answer(command).expect(0).json()["turns"][0]["output"], "1");
+    // What a killed process leaves in each folder that is written, also where none of the kills hit that moment.
+    let sessions = world.files().into_iter().find(|f| f.contains("/sessions/") && f.ends_with(".json")).unwrap();
+    let sessions = sessions.rsplit_once('/').unwrap().0.to_owned();
+    for folder in [sessions.as_str(), "home/cache/palisade/code", "home/cold/palisade/code"] {
+        world.write(&format!("{folder}/.palisade-new-left"), "half");
+    }
+    for cache in [&warm, &cold] {
+        let mut command = session(cache, &["/guest/counter"]);
+        command.stdout(Stdio::piped());
+        assert_eq!(answer(command).expect(0).json()["turns"][0]["output"], "1");
+    }
     let left: Vec<String> = world.files().into_iter().filter(|f| f.contains(".palisade-new-") || f.contains("tmp")).collect();
     assert_eq!(left, [] as [String; 0]);
     let listed = world.palisade(&["--format", "json", "session", "list"]).expect(0).json();
