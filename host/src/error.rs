@@ -19,6 +19,8 @@ pub enum Kind {
     LimitMemory,
     /// Too much output.
     LimitOutput,
+    /// Too many calls into the host.
+    LimitCalls,
     /// The caller gave up.
     Cancelled,
     /// No such thing.
@@ -55,6 +57,7 @@ impl Kind {
             Self::LimitTime => "limit-time",
             Self::LimitMemory => "limit-memory",
             Self::LimitOutput => "limit-output",
+            Self::LimitCalls => "limit-calls",
             Self::Cancelled => "cancelled",
             Self::NotFound => "not-found",
             Self::Quarantined => "quarantined",
@@ -77,7 +80,7 @@ impl Kind {
             Self::Usage => 2,
             Self::Denied => 3,
             Self::ToolFailed | Self::Trap => 4,
-            Self::LimitTime | Self::LimitMemory | Self::LimitOutput => 5,
+            Self::LimitTime | Self::LimitMemory | Self::LimitOutput | Self::LimitCalls => 5,
             Self::NotFound | Self::Quarantined => 6,
             Self::Config | Self::Manifest | Self::Component | Self::Schema | Self::Session => 7,
             Self::Cancelled => 130,

@@ -299,6 +299,9 @@ impl Host {
             });
         };
         let admitted = self.policy.admit(&tool.candidate)?;
+        if tool.plugin.component.is_stuck() {
+            return Err(Stop::Absent(stuck(tool)));
+        }
         let checked = admitted.arguments(arguments(tool, &call.arguments))?;
         let budgeted = checked.budget(budget)?;
         // No hook is configured, so no guard denies.
@@ -380,6 +383,14 @@ pub fn code_cache(home: &config::Home) -> Option<CodeCache> {
 
 const LANE: &str = "wasm";
 
+fn stuck(tool: &Tool) -> Error {
+    let reason = format!(
+        "{} is not available: {} is quarantined (limit-time): too many of its operations on files never ended",
+        tool.spec.id, tool.plugin.manifest.name
+    );
+    Error::new(Kind::Quarantined, reason).hint("look for a file system that does not answer, or a FIFO, in a folder granted to it")
+}
+
 /// Step 6: size, strict JSON, schema.
 fn arguments(tool: &Tool, given: &[u8]) -> Verdict {
     let limit = tool.plugin.limits.get(Limit::Arguments);
@@ -398,16 +409,16 @@ fn arguments(tool: &Tool, given: &[u8]) -> Verdict {
 async fn dispatch(authorized: Authorized<'_, Arc<Tool>>, run: Run, start: Instant, gate: Duration) -> CallRecord {
     let (tool, arguments) = authorized.consume();
     let plugin = &tool.plugin;
-    // The gate parsed these very bytes, so they are UTF-8.
-    let arguments = std::str::from_utf8(&arguments).unwrap_or_default();
-    let report = plugin.component.call(tool.spec.id.tool(), arguments, &plugin.reach, &plugin.limits, run).await;
+    // What the gate took to validate is part of the call's time.
+    let time = plugin.limits.time(Limit::Time).saturating_sub(gate);
+    let report = plugin.component.clone().call(tool.spec.id.tool(), arguments, &plugin.reach, &plugin.limits, time, run).await;
     let (content, error) = match report.result {
         Ok(content) => (content.into_iter().map(cleaned).collect(), None),
         Err(failure) => (Vec::new(), Some(CallError { kind: failure.kind, message: clean::model(&failure.message) })),
     };
     let outcome = match error.as_ref().map(|e| e.kind) {
         None => Outcome::Ok,
-        Some(Kind::LimitTime | Kind::LimitMemory | Kind::LimitOutput | Kind::Cancelled) => Outcome::Limit,
+        Some(Kind::LimitTime | Kind::LimitMemory | Kind::LimitOutput | Kind::LimitCalls | Kind::Cancelled) => Outcome::Limit,
         Some(_) => Outcome::Error,
     };
     CallRecord {

@@ -196,14 +196,16 @@ fn a_source_takes_no_more_than_its_places() {
             ended.borrow_mut().push(name);
             record.unwrap().error.map(|e| e.kind)
         };
-        let (first, _, other) = tokio::join!(
+        let (first, sibling, other) = tokio::join!(
             note("the one that sleeps", call("guest/sleep", "{\"ms\":60000}")),
             note("its sibling", call("guest/counter", "{}")),
             note("another source", call("text-stats/count", "{\"text\":\"a\"}")),
         );
         assert_eq!((first, other), (Some(Kind::LimitTime), None));
-        // The sibling waits until the place is free, or until its own deadline a moment later.
-        assert_eq!(ended.into_inner(), ["another source", "the one that sleeps", "its sibling"]);
+        let ended = ended.into_inner();
+        assert_eq!(ended[0], "another source");
+        // The sibling waits until the place is free, or until its own deadline at nearly the same moment.
+        assert!(ended[1] == "the one that sleeps" || sibling == Some(Kind::LimitTime), "{ended:?} {sibling:?}");
         let kind = |record: Result<palisade::record::CallRecord, palisade::Error>| record.unwrap().error.map(|e| e.kind);
         assert_eq!(kind(call("guest/counter", "{}").await), None, "the places are free again");
     });

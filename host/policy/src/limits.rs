@@ -2,6 +2,7 @@
 //!
 //! The user's config sets a limit; a workspace and a manifest only lower it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How a limit is written.
@@ -64,6 +65,12 @@ limits! {
     Result "result" Size 4 * MIB;
     /// The log of a call; what is above is dropped and counted.
     Log "log" Size 64 * KIB;
+    /// Calls of a component into the host: a million take a fifth of a second, and are a flood.
+    HostCalls "host_calls" Count 1_000_000;
+    /// Bytes a call writes through its write grants.
+    WrittenBytes "written_bytes" Size 256 * MIB;
+    /// Files, folders and links a call makes through its write grants.
+    WrittenFiles "written_files" Count 10_000;
     /// Calls in flight, in all: each holds a slot of the pool.
     InFlight "in_flight" Count 64;
     /// Calls in flight of one source: a quarter of all, so that no source takes every slot.
@@ -111,8 +118,10 @@ pub enum Written {
 }
 
 /// All limits, with their values.
+///
+/// Shared until it is changed: each call holds one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits(Vec<u64>);
+pub struct Limits(Arc<[u64]>);
 
 impl Default for Limits {
     fn default() -> Self {
@@ -141,13 +150,12 @@ impl Limits {
 
     /// Sets a value: the user's right.
     pub fn set(&mut self, limit: Limit, value: u64) {
-        self.0[limit as usize] = value;
+        Arc::make_mut(&mut self.0)[limit as usize] = value;
     }
 
     /// Lowers a value, or leaves it.
     pub fn lower(&mut self, limit: Limit, value: u64) {
-        let slot = &mut self.0[limit as usize];
-        *slot = (*slot).min(value);
+        self.set(limit, value.min(self.get(limit)));
     }
 
     /// Lowers a value, and refuses to raise it.

@@ -21,7 +21,7 @@ pub async fn run(context: &Context) -> Result<ExitCode, Error> {
     let denied = host.tools().count() - tools;
     let memory = match host.allocator() {
         None => "nothing to run".to_owned(),
-        Some((Allocator::Pool(slots), _)) => format!("a pool of {slots}"),
+        Some((Allocator::Pool(slots) | Allocator::Scanned(slots), _)) => format!("a pool of {slots}"),
         Some((Allocator::OnDemand, why)) => why.unwrap_or("allocated on demand").to_owned(),
     };
     let document = json!({

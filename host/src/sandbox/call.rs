@@ -2,25 +2,38 @@
 
 use crate::error::Kind;
 use crate::sandbox::bindings::{PluginPre, palisade::plugin::types};
-use crate::sandbox::cache::{CodeCache, WasmDigest};
-use crate::sandbox::state::State;
+use crate::sandbox::cache::{CodeCache, WasmDigest, load_own};
+use crate::sandbox::folders::Stuck;
+use crate::sandbox::shards::{Index, Shard, Shards};
+use crate::sandbox::state::{HostCalls, State};
 use crate::sandbox::wasi::Reach;
+use crate::sandbox::written::Written;
 use palisade_policy::{Limit, Limits};
-use std::sync::Arc;
+use std::cell::Cell;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc, watch};
 use wasmtime::component::Component;
-use wasmtime::{Engine, Store};
+use wasmtime::{Engine, Store, UpdateDeadline};
 
 /// A component, compiled and linked once, ready for any number of calls.
 pub struct Prepared {
-    engine: Engine,
+    shards: Arc<Shards>,
     component: Component,
-    pre: PluginPre<State>,
+    /// Linked in the first engine.
+    linked: PluginPre<State>,
+    /// Linked in the others, as they were asked to run it.
+    more: Box<[OnceLock<PluginPre<State>>]>,
     /// Of this component, then of all; in this order a source waits for itself and holds up no other.
     places: [Places; 2],
-    /// Where its definitions are kept, and under which digest.
+    /// Where its code and definitions are kept, and under which digest.
     kept: Option<(CodeCache, WasmDigest)>,
+    stuck: Stuck,
+    /// Whether its last call was a long one: then the next does not start between quick ones.
+    long: AtomicBool,
 }
 
 impl std::fmt::Debug for Prepared {
@@ -149,52 +162,87 @@ pub struct Report {
     pub memory_peak: usize,
 }
 
-/// A call's store, and the result the guest gave or the engine's error.
-type Ran<T> = (Store<State>, wasmtime::Result<T>);
-
 impl Prepared {
+    /// Links a component of the first engine of `shards`.
     pub(crate) fn new(
-        engine: Engine,
+        shards: Arc<Shards>,
         component: Component,
-        pre: PluginPre<State>,
         places: [Places; 2],
         kept: Option<(CodeCache, WasmDigest)>,
-    ) -> Self {
-        Self { engine, component, pre, places, kept }
+    ) -> Result<Self, String> {
+        let linked = link(shards.get(0), &component)?;
+        let more = (1..shards.len()).map(|_| OnceLock::new()).collect();
+        Ok(Self { shards, component, linked, more, places, kept, stuck: Stuck::default(), long: AtomicBool::new(false) })
+    }
+
+    /// The component in the engine of this thread.
+    fn linked(&self) -> &PluginPre<State> {
+        let mine = self.shards.mine();
+        let Some(slot) = mine.checked_sub(1).and_then(|i| self.more.get(i)) else { return &self.linked };
+        match slot.get() {
+            Some(linked) => linked,
+            // One that cannot be loaded again runs in the first.
+            None => self.link_again(mine).map_or(&self.linked, |linked| slot.get_or_init(|| linked)),
+        }
+    }
+
+    fn link_again(&self, index: Index) -> Option<PluginPre<State>> {
+        let shard = self.shards.get(index);
+        let kept = self.kept.as_ref().and_then(|(cache, digest)| cache.load(&shard.engine, digest));
+        let component = kept.or_else(|| load_own(&shard.engine, &self.component.serialize().ok()?).ok())?;
+        link(shard, &component).ok()
     }
 
     /// The names of the interfaces the component imports.
     #[must_use]
     pub fn imports(&self) -> Vec<String> {
-        self.component.component_type().imports(&self.engine).map(|(name, _)| name.to_owned()).collect()
+        self.component.component_type().imports(self.component.engine()).map(|(name, _)| name.to_owned()).collect()
     }
 
-    /// Runs one tool in a fresh instance. Not public: whoever holds a component still has to go through the gate.
-    pub(crate) async fn call(&self, tool: &str, arguments: &str, reach: &Reach, limits: &Limits, run: Run) -> Report {
-        let mut cancelled = run.cancelled.clone();
-        let mut store = self.store(State::new(reach.context(), limits, run), limits);
-        let deadline = limits.time(Limit::Time);
-        let ran = {
-            let work = async {
-                let _places = (self.places[0].take().await, self.places[1].take().await);
-                let plugin = self.pre.instantiate_async(&mut store).await?;
-                plugin.palisade_plugin_tools().call_call(&mut store, tool, arguments).await
-            };
-            let timed = tokio::time::timeout(deadline, work);
-            match &mut cancelled {
-                None => timed.await.map_err(|_| Stopped::Time),
-                Some(cancelled) => until_cancelled(timed, cancelled, limits.time(Limit::Grace)).await,
-            }
+    /// Whether so many of its operations on files never ended that it may not begin more.
+    #[must_use]
+    pub fn is_stuck(&self) -> bool {
+        self.stuck.count() > STUCK
+    }
+
+    /// Runs one tool in a fresh instance, for at most `time`. Not public: whoever holds a component still has to go through
+    /// the gate.
+    ///
+    /// It starts on the thread of the caller. When it used up a whole tick it goes on among the slow.
+    pub(crate) async fn call(
+        self: Arc<Self>,
+        tool: &str,
+        arguments: Arc<[u8]>,
+        reach: &Reach,
+        limits: &Limits,
+        time: Duration,
+        run: Run,
+    ) -> Report {
+        if time.is_zero() {
+            return Report::failed(Failure::new(Kind::LimitTime, stopped_after(limits)));
+        }
+        let running = self.shards.running();
+        let written = reach.writes().then(|| Written::new(limits));
+        let job = Job {
+            prepared: self.clone(),
+            tool: tool.to_owned(),
+            arguments,
+            cancelled: run.cancelled.clone(),
+            state: State::new(reach.context(), limits, run, written, self.stuck.clone()),
+            limits: limits.clone(),
+            time,
         };
-        let result = match ran {
-            Err(Stopped::Time) => Err(Failure::new(Kind::LimitTime, format!("it was stopped after {}", show(deadline)))),
-            Err(Stopped::Cancelled) => Err(Failure::new(Kind::Cancelled, "the caller gave up")),
-            Ok(Err(error)) => Err(engine_failure(&store, &error, limits)),
-            Ok(Ok(Err(types::ToolError { message }))) => Err(Failure::new(Kind::ToolFailed, message)),
-            Ok(Ok(Ok(contents))) => checked(contents, limits),
+        let mut job = Box::pin(job.run());
+        let ended = if self.long.load(Ordering::Relaxed) { None } else { until_busy(job.as_mut()).await };
+        let report = match ended {
+            Some(report) => report,
+            None => match self.shards.slow.run(job).await {
+                Some(report) => report,
+                None => Report::failed(Failure::new(Kind::Internal, "the thread it ran on is gone")),
+            },
         };
-        let state = store.data_mut();
-        Report { result, memory_peak: state.limiter.peak(), log: std::mem::take(&mut state.log), log_dropped: state.log_dropped }
+        drop(running);
+        report
     }
 
     /// The definitions, read in an instance that reaches nothing; once for a component, and then from the cache.
@@ -202,43 +250,145 @@ impl Prepared {
     /// # Errors
     /// The failure of the guest: it trapped, took too long or returned too much.
     pub(crate) async fn definitions(&self, limits: &Limits) -> Result<Vec<Definition>, Failure> {
-        if let Some(kept) = self.kept.as_ref().and_then(|(cache, digest)| cache.load_definitions(&self.engine, digest)) {
+        let engine = self.component.engine();
+        if let Some(kept) = self.kept.as_ref().and_then(|(cache, digest)| cache.load_definitions(engine, digest)) {
             return Ok(kept);
         }
+        let _running = self.shards.running();
         let deadline = limits.time(Limit::DefinitionsTime);
-        let mut store = self.store(State::new(Reach::sealed(), limits, Run::default()), limits);
+        let state = State::new(Reach::sealed(), limits, Run::default(), None, self.stuck.clone());
+        let mut store = store(engine, state, limits);
         let work = async {
-            let plugin = self.pre.instantiate_async(&mut store).await?;
+            let plugin = self.linked.instantiate_async(&mut store).await?;
             plugin.palisade_plugin_tools().call_definitions(&mut store).await
         };
         let ran = tokio::time::timeout(deadline, work).await;
-        let (store, result): Ran<_> = match ran {
-            Err(_) => return Err(Failure::new(Kind::LimitTime, format!("it was stopped after {}", show(deadline)))),
-            Ok(result) => (store, result),
-        };
+        let result = ran.map_err(|_| Failure::new(Kind::LimitTime, format!("it was stopped after {}", show(deadline))))?;
         let definitions = result.map_err(|error| match format!("{error:#}") {
             // The types of exports are compared only when the first instance is made.
             text if text.contains("failed to convert function") => {
                 Failure::new(Kind::Component, format!("the component does not export palisade:plugin/tools with its types: {text}"))
             }
-            _ => engine_failure(&store, &error, limits),
+            _ => engine_failure(store.data(), &error, limits),
         })?;
         let definitions: Vec<Definition> = definitions.into_iter().map(definition).collect();
         if let Some((cache, digest)) = &self.kept {
-            cache.store_definitions(&self.engine, digest, &definitions);
+            cache.store_definitions(engine, digest, &definitions);
         }
         Ok(definitions)
     }
+}
 
-    fn store(&self, state: State, limits: &Limits) -> Store<State> {
-        let mut store = Store::new(&self.engine, state);
-        store.limiter(|state| &mut state.limiter);
-        store.epoch_deadline_async_yield_and_update(1);
-        // Bounds what the host allocates for one string or list before it does so.
-        store.set_hostcall_fuel(limits.size(Limit::Result).max(limits.size(Limit::Arguments)));
-        store.set_max_component_handles(limits.size(Limit::Handles));
-        store
+/// Operations on files that may never end, of one source; past it the source is set aside.
+const STUCK: u32 = 8;
+
+fn link(shard: &Shard, component: &Component) -> Result<PluginPre<State>, String> {
+    let pre = shard.linker.instantiate_pre(component).map_err(|e| format!("the component does not link: {e:#}"))?;
+    PluginPre::new(pre).map_err(|e| format!("the component does not export palisade:plugin/tools: {e:#}"))
+}
+
+thread_local! {
+    /// Whether the guest that ran on this thread just now used up a tick.
+    static BUSY: Cell<bool> = const { Cell::new(false) };
+}
+
+fn store(engine: &Engine, state: State, limits: &Limits) -> Store<State> {
+    let mut store = Store::new(engine, state);
+    store.limiter(|state| &mut state.limiter);
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(|mut store| {
+        let state = store.data_mut();
+        // A flood of calls that the engine answers by itself ends here, at most a tick late.
+        state.check_calls()?;
+        state.ticks += 1;
+        BUSY.set(true);
+        Ok(UpdateDeadline::Yield(1))
+    });
+    // Bounds what the host allocates for one string or list before it does so.
+    store.set_hostcall_fuel(limits.size(Limit::Result).max(limits.size(Limit::Arguments)));
+    store.set_max_component_handles(limits.size(Limit::Handles));
+    store
+}
+
+/// Runs a call until it ended, or until it used up a tick: then `None`, and it can go on elsewhere.
+async fn until_busy<T>(mut job: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    std::future::poll_fn(|context| {
+        BUSY.set(false);
+        match job.as_mut().poll(context) {
+            Poll::Ready(ended) => Poll::Ready(Some(ended)),
+            Poll::Pending if BUSY.get() => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// All that one call needs, so that it can move from thread to thread.
+struct Job {
+    prepared: Arc<Prepared>,
+    tool: String,
+    arguments: Arc<[u8]>,
+    state: State,
+    limits: Limits,
+    time: Duration,
+    cancelled: Option<watch::Receiver<bool>>,
+}
+
+impl Job {
+    async fn run(self) -> Report {
+        let Self { prepared, tool, arguments, state, limits, time, mut cancelled } = self;
+        let linked = prepared.linked();
+        let mut store = store(linked.engine(), state, &limits);
+        // The gate parsed these very bytes, so they are UTF-8.
+        let arguments = std::str::from_utf8(&arguments).unwrap_or_default();
+        let ran = {
+            let work = async {
+                let _places = (prepared.places[0].take().await, prepared.places[1].take().await);
+                let plugin = linked.instantiate_async(&mut store).await?;
+                plugin.palisade_plugin_tools().call_call(&mut store, &tool, arguments).await
+            };
+            let timed = tokio::time::timeout(time, work);
+            match &mut cancelled {
+                None => timed.await.map_err(|_| Stopped::Time),
+                Some(cancelled) => until_cancelled(timed, cancelled, limits.time(Limit::Grace)).await,
+            }
+        };
+        let state = store.data_mut();
+        let result = match ran {
+            Err(Stopped::Time) => Err(Failure::new(Kind::LimitTime, stopped_after(&limits))),
+            Err(Stopped::Cancelled) => Err(Failure::new(Kind::Cancelled, "the caller gave up")),
+            // Whatever it made of the error, it wrote as much as it might.
+            Ok(_) if state.written.as_ref().is_some_and(Written::hit) => Err(Failure::new(Kind::LimitOutput, wrote_too_much(&limits))),
+            Ok(Err(error)) => Err(engine_failure(state, &error, &limits)),
+            Ok(Ok(_)) if state.check_calls().is_err() => Err(called_too_often(&limits)),
+            Ok(Ok(Err(types::ToolError { message }))) => Err(Failure::new(Kind::ToolFailed, message)),
+            Ok(Ok(Ok(contents))) => checked(contents, &limits),
+        };
+        prepared.long.store(state.ticks > 0, Ordering::Relaxed);
+        Report { result, memory_peak: state.limiter.peak(), log: std::mem::take(&mut state.log), log_dropped: state.log_dropped }
     }
+}
+
+impl Report {
+    fn failed(failure: Failure) -> Self {
+        Self { result: Err(failure), log: Vec::new(), log_dropped: 0, memory_peak: 0 }
+    }
+}
+
+fn stopped_after(limits: &Limits) -> String {
+    format!("it was stopped after {}", show(limits.time(Limit::Time)))
+}
+
+fn wrote_too_much(limits: &Limits) -> String {
+    format!(
+        "it would have written more than {} or made more than {} files",
+        Limit::WrittenBytes.show(limits.get(Limit::WrittenBytes)),
+        limits.get(Limit::WrittenFiles)
+    )
+}
+
+fn called_too_often(limits: &Limits) -> Failure {
+    Failure::new(Kind::LimitCalls, format!("it called the host more than {} times", limits.get(Limit::HostCalls)))
 }
 
 enum Stopped {
@@ -265,8 +415,11 @@ async fn until_cancelled<T>(
     }
 }
 
-fn engine_failure(store: &Store<State>, error: &wasmtime::Error, limits: &Limits) -> Failure {
-    if store.data().limiter.hit {
+fn engine_failure(state: &State, error: &wasmtime::Error, limits: &Limits) -> Failure {
+    if error.is::<HostCalls>() || state.check_calls().is_err() {
+        return called_too_often(limits);
+    }
+    if state.limiter.hit {
         return Failure::new(
             Kind::LimitMemory,
             format!("it asked for more than {} of memory", Limit::Memory.show(limits.get(Limit::Memory))),

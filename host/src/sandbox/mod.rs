@@ -12,9 +12,13 @@ mod cache;
 mod call;
 mod compile;
 mod engine;
+mod folders;
 mod limiter;
+mod shards;
+mod slow;
 mod state;
 mod wasi;
+mod written;
 
 pub use cache::{CacheKey, CodeCache, WasmDigest};
 pub use call::{Content, Definition, Failure, Hints, LogLine, Places, Prepared, Progress, Report, Run};

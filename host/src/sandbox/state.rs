@@ -2,10 +2,13 @@
 
 use crate::sandbox::bindings::palisade::plugin::{host, types};
 use crate::sandbox::call::{LogLine, Progress, Run};
+use crate::sandbox::folders::{Folders, Stuck};
 use crate::sandbox::limiter::Limiter;
+use crate::sandbox::written::Written;
 use palisade_policy::{Limit, Limits};
 use std::time::{Duration, Instant};
 use wasmtime::component::ResourceTable;
+use wasmtime_wasi::filesystem::WasiFilesystemCtxView;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 /// Progress reports are at least this far apart.
@@ -22,10 +25,22 @@ pub(crate) struct State {
     log_room: usize,
     pub(crate) log_dropped: u64,
     last_progress: Option<Instant>,
+    host_calls: u64,
+    host_calls_max: u64,
+    /// How often the guest was busy for a whole tick.
+    pub(crate) ticks: u32,
+    pub(crate) written: Option<Written>,
+    stuck: Stuck,
 }
 
+/// The guest called the host too often.
+#[derive(Debug, thiserror::Error)]
+#[error("too many calls into the host")]
+pub(crate) struct HostCalls;
+
 impl State {
-    pub(crate) fn new(wasi: WasiCtx, limits: &Limits, run: Run) -> Self {
+    /// `written` where a folder is granted for writing.
+    pub(crate) fn new(wasi: WasiCtx, limits: &Limits, run: Run, written: Option<Written>, stuck: Stuck) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.size(Limit::Handles));
         Self {
@@ -37,12 +52,41 @@ impl State {
             log_room: limits.size(Limit::Log),
             log_dropped: 0,
             last_progress: None,
+            host_calls: 0,
+            host_calls_max: limits.get(Limit::HostCalls),
+            ticks: 0,
+            written,
+            stuck,
         }
+    }
+
+    /// Counts a call into the host. The engine counts none, but asks for the state at each.
+    fn count(&mut self) {
+        self.host_calls += 1;
+    }
+
+    /// The same for our own functions, which can stop the guest themselves.
+    fn counted(&mut self) -> Result<(), HostCalls> {
+        self.count();
+        self.check_calls()
+    }
+
+    /// # Errors
+    /// [`HostCalls`] above the limit.
+    pub(crate) fn check_calls(&self) -> Result<(), HostCalls> {
+        if self.host_calls > self.host_calls_max { Err(HostCalls) } else { Ok(()) }
+    }
+
+    pub(crate) fn folders(&mut self) -> Folders<'_> {
+        self.count();
+        let inner = WasiFilesystemCtxView { ctx: self.wasi.filesystem(), table: &mut self.table };
+        Folders { inner, written: self.written.as_ref(), stuck: &self.stuck }
     }
 }
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
+        self.count();
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
     }
 }
@@ -51,6 +95,7 @@ impl types::Host for State {}
 
 impl host::Host for State {
     fn log(&mut self, level: host::Level, message: String) -> wasmtime::Result<()> {
+        self.counted()?;
         // A line costs at least its record, or a million empty lines would be free.
         let cost = message.len().max(16);
         if cost > self.log_room {
@@ -69,6 +114,7 @@ impl host::Host for State {
     }
 
     fn progress(&mut self, done: f64, total: Option<f64>, message: Option<String>) -> wasmtime::Result<()> {
+        self.counted()?;
         let Some(sink) = &self.run.progress else { return Ok(()) };
         let now = Instant::now();
         if self.last_progress.is_some_and(|last| now.duration_since(last) < PROGRESS_EVERY) {
@@ -85,6 +131,7 @@ impl host::Host for State {
     }
 
     fn cancelled(&mut self) -> wasmtime::Result<bool> {
+        self.counted()?;
         Ok(self.run.cancelled.as_ref().is_some_and(|c| *c.borrow()))
     }
 }

@@ -12,6 +12,7 @@ pub type Folder = FolderGrant;
 #[derive(Clone, Default)]
 pub struct Reach {
     filesystem: WasiFilesystemCtx,
+    writes: bool,
     variables: Vec<(String, String)>,
 }
 
@@ -50,7 +51,13 @@ impl Reach {
             builder.preopened_dir(handle_path(&folder.host, &handle), &folder.guest, perms).map_err(|e| refuse(e.to_string()))?;
         }
         let mut ctx = builder.build();
-        Ok(Self { filesystem: std::mem::take(ctx.filesystem()), variables })
+        let writes = folders.iter().any(|folder| folder.access == Access::Write);
+        Ok(Self { filesystem: std::mem::take(ctx.filesystem()), writes, variables })
+    }
+
+    /// Whether any folder may be written.
+    pub(crate) fn writes(&self) -> bool {
+        self.writes
     }
 
     /// The context of one call: the handles are shared, nothing is opened.

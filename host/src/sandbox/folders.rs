@@ -1,0 +1,198 @@
+//! `wasi:filesystem` for granted folders: the engine's own, with what it leaves open.
+//!
+//! The rule it keeps: a guest opens regular files and folders alone, what it writes is counted before it is written, and an
+//! operation that is still running when its call ends is counted against its source.
+//!
+//! Where the rule ends: paths and permissions are the engine's business; it resolves each below the granted handle.
+
+use crate::sandbox::state::State;
+use crate::sandbox::written::{Counted, Written};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use wasmtime::component::{HasData, Linker, Resource};
+use wasmtime_wasi::filesystem::WasiFilesystemCtxView;
+use wasmtime_wasi::p2::bindings::filesystem::types::{
+    self, Advice, Descriptor, DescriptorFlags, DescriptorStat, DescriptorType, DirectoryEntry, DirectoryEntryStream, ErrorCode, Filesize,
+    Host, HostDescriptor, HostDirectoryEntryStream, MetadataHashValue, NewTimestamp, OpenFlags, PathFlags,
+};
+use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, FsError, FsResult};
+
+/// Operations on files that did not end with their call: each may hold a thread for ever.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Stuck(Arc<AtomicU32>);
+
+impl Stuck {
+    pub(crate) fn count(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Waits for an operation; when the wait is given up, counts it.
+    async fn watch<T>(&self, work: impl Future<Output = T>) -> T {
+        struct Unfinished<'s>(&'s Stuck);
+        impl Drop for Unfinished<'_> {
+            fn drop(&mut self) {
+                self.0.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let unfinished = Unfinished(self);
+        let done = work.await;
+        std::mem::forget(unfinished);
+        done
+    }
+}
+
+/// What the host functions of one call see.
+pub(crate) struct Folders<'s> {
+    pub(crate) inner: WasiFilesystemCtxView<'s>,
+    /// `None` where no folder is granted for writing.
+    pub(crate) written: Option<&'s Written>,
+    pub(crate) stuck: &'s Stuck,
+}
+
+struct HasFolders;
+
+impl HasData for HasFolders {
+    type Data<'s> = Folders<'s>;
+}
+
+/// Puts this in the place of the engine's own.
+pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    types::add_to_linker::<State, HasFolders>(linker, State::folders)?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+fn refused(error: &std::io::Error) -> FsError {
+    ErrorCode::from(error).into()
+}
+
+impl Folders<'_> {
+    fn take_bytes(&self, bytes: u64) -> FsResult<()> {
+        self.written.map_or(Ok(()), |written| written.bytes(bytes)).map_err(|e| refused(&e))
+    }
+
+    fn take_file(&self) -> FsResult<()> {
+        self.written.map_or(Ok(()), Written::file).map_err(|e| refused(&e))
+    }
+
+    /// The stream, so that what goes through it is counted.
+    fn counted(&mut self, stream: Resource<DynOutputStream>) -> FsResult<Resource<DynOutputStream>> {
+        let Some(written) = self.written else { return Ok(stream) };
+        let stream = self.inner.table.delete(stream)?;
+        let counted: DynOutputStream = Box::new(Counted { stream, written: written.clone() });
+        Ok(self.inner.table.push(counted)?)
+    }
+}
+
+impl Host for Folders<'_> {
+    fn convert_error_code(&mut self, error: FsError) -> wasmtime::Result<ErrorCode> {
+        self.inner.convert_error_code(error)
+    }
+
+    fn filesystem_error_code(&mut self, error: Resource<wasmtime::Error>) -> wasmtime::Result<Option<ErrorCode>> {
+        self.inner.filesystem_error_code(error)
+    }
+}
+
+/// Operations that are passed on as they are, and watched.
+macro_rules! pass_on {
+    ($($name:ident($($arg:ident: $type:ty),*) -> $out:ty;)*) => {
+        $(async fn $name(&mut self, $($arg: $type),*) -> $out {
+            self.stuck.watch(self.inner.$name($($arg),*)).await
+        })*
+    };
+}
+
+type Fd = Resource<Descriptor>;
+
+impl HostDescriptor for Folders<'_> {
+    pass_on! {
+        advise(fd: Fd, offset: Filesize, len: Filesize, advice: Advice) -> FsResult<()>;
+        sync_data(fd: Fd) -> FsResult<()>;
+        get_flags(fd: Fd) -> FsResult<DescriptorFlags>;
+        get_type(fd: Fd) -> FsResult<DescriptorType>;
+        set_times(fd: Fd, atim: NewTimestamp, mtim: NewTimestamp) -> FsResult<()>;
+        read(fd: Fd, len: Filesize, offset: Filesize) -> FsResult<(Vec<u8>, bool)>;
+        read_directory(fd: Fd) -> FsResult<Resource<DirectoryEntryStream>>;
+        sync(fd: Fd) -> FsResult<()>;
+        stat(fd: Fd) -> FsResult<DescriptorStat>;
+        stat_at(fd: Fd, flags: PathFlags, path: String) -> FsResult<DescriptorStat>;
+        set_times_at(fd: Fd, flags: PathFlags, path: String, atim: NewTimestamp, mtim: NewTimestamp) -> FsResult<()>;
+        readlink_at(fd: Fd, path: String) -> FsResult<String>;
+        remove_directory_at(fd: Fd, path: String) -> FsResult<()>;
+        rename_at(fd: Fd, old: String, to: Fd, new: String) -> FsResult<()>;
+        unlink_file_at(fd: Fd, path: String) -> FsResult<()>;
+        is_same_object(a: Fd, b: Fd) -> wasmtime::Result<bool>;
+        metadata_hash(fd: Fd) -> FsResult<MetadataHashValue>;
+        metadata_hash_at(fd: Fd, flags: PathFlags, path: String) -> FsResult<MetadataHashValue>;
+    }
+
+    async fn set_size(&mut self, fd: Fd, size: Filesize) -> FsResult<()> {
+        let now = self.stat(Resource::new_borrow(fd.rep())).await?.size;
+        self.take_bytes(size.saturating_sub(now))?;
+        self.stuck.watch(self.inner.set_size(fd, size)).await
+    }
+
+    async fn write(&mut self, fd: Fd, bytes: Vec<u8>, offset: Filesize) -> FsResult<Filesize> {
+        self.take_bytes(bytes.len() as u64)?;
+        self.stuck.watch(self.inner.write(fd, bytes, offset)).await
+    }
+
+    async fn create_directory_at(&mut self, fd: Fd, path: String) -> FsResult<()> {
+        self.take_file()?;
+        self.stuck.watch(self.inner.create_directory_at(fd, path)).await
+    }
+
+    async fn link_at(&mut self, fd: Fd, flags: PathFlags, old: String, to: Fd, new: String) -> FsResult<()> {
+        self.take_file()?;
+        self.stuck.watch(self.inner.link_at(fd, flags, old, to, new)).await
+    }
+
+    async fn symlink_at(&mut self, fd: Fd, old: String, new: String) -> FsResult<()> {
+        self.take_file()?;
+        self.stuck.watch(self.inner.symlink_at(fd, old, new)).await
+    }
+
+    async fn open_at(&mut self, fd: Fd, flags: PathFlags, path: String, open: OpenFlags, mode: DescriptorFlags) -> FsResult<Fd> {
+        // Opening a FIFO waits for its other end, and opening a device can do something; so it is asked before. Where it
+        // changes in between, the wait is counted.
+        match self.stat_at(Resource::new_borrow(fd.rep()), flags, path.clone()).await {
+            // A link that is not followed is refused by the operation itself.
+            Ok(found) if matches!(found.type_, DescriptorType::RegularFile | DescriptorType::Directory | DescriptorType::SymbolicLink) => {}
+            Ok(_) => return Err(ErrorCode::NotPermitted.into()),
+            // Not there, or not to be seen; the operation says which.
+            Err(_) if open.contains(OpenFlags::CREATE) => self.take_file()?,
+            Err(_) => {}
+        }
+        self.stuck.watch(self.inner.open_at(fd, flags, path, open, mode)).await
+    }
+
+    fn read_via_stream(&mut self, fd: Fd, offset: Filesize) -> FsResult<Resource<DynInputStream>> {
+        self.inner.read_via_stream(fd, offset)
+    }
+
+    fn write_via_stream(&mut self, fd: Fd, offset: Filesize) -> FsResult<Resource<DynOutputStream>> {
+        let stream = self.inner.write_via_stream(fd, offset)?;
+        self.counted(stream)
+    }
+
+    fn append_via_stream(&mut self, fd: Fd) -> FsResult<Resource<DynOutputStream>> {
+        let stream = self.inner.append_via_stream(fd)?;
+        self.counted(stream)
+    }
+
+    fn drop(&mut self, fd: Fd) -> wasmtime::Result<()> {
+        HostDescriptor::drop(&mut self.inner, fd)
+    }
+}
+
+impl HostDirectoryEntryStream for Folders<'_> {
+    async fn read_directory_entry(&mut self, stream: Resource<DirectoryEntryStream>) -> FsResult<Option<DirectoryEntry>> {
+        self.inner.read_directory_entry(stream).await
+    }
+
+    fn drop(&mut self, stream: Resource<DirectoryEntryStream>) -> wasmtime::Result<()> {
+        HostDirectoryEntryStream::drop(&mut self.inner, stream)
+    }
+}
