@@ -92,6 +92,14 @@ impl Folder {
     /// # Errors
     /// See [`ReadError`].
     pub fn read(&self, below: &str, max: u64) -> Result<Vec<u8>, ReadError> {
+        self.open_file(below, max)?.read()
+    }
+
+    /// Opens a file below this folder, of at most `max` bytes.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn open_file(&self, below: &str, max: u64) -> Result<Opened, ReadError> {
         let (folders, name) = match below.rsplit_once('/') {
             Some((folders, name)) => (Some(self.folder(folders)?), name),
             None => (None, below),
@@ -102,7 +110,7 @@ impl Folder {
         regular(&statat(at, name, AtFlags::SYMLINK_NOFOLLOW)?)?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = File::from(openat(at, name, flags, Mode::empty())?);
-        read_open(file, max)
+        Opened::new(file, max)
     }
 
     /// Its owner and mode.
@@ -138,18 +146,100 @@ impl Folder {
     }
 }
 
+/// A regular file, open, of a size that may be read.
+#[derive(Debug)]
+pub struct Opened {
+    file: File,
+    stamp: Stamp,
+    max: u64,
+}
+
+/// What tells a file that has not changed: it is another when any of these is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+/// A file that changed less than this ago may change again within one reading of the system's clock.
+const SETTLED: i64 = 3;
+
+impl Stamp {
+    /// Of an open file.
+    ///
+    /// # Errors
+    /// Of the system.
+    pub fn of(file: &File) -> std::io::Result<Self> {
+        use std::os::unix::fs::MetadataExt;
+        let meta = file.metadata()?;
+        Ok(Self {
+            device: meta.dev(),
+            inode: meta.ino(),
+            size: meta.size(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+        })
+    }
+
+    /// Whether a later change is sure to show in it.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_secs());
+        let before = i64::try_from(now).unwrap_or(i64::MAX).saturating_sub(SETTLED);
+        self.changed.0 < before && self.modified.0 < before
+    }
+
+    /// The file, whatever is in it: device and inode.
+    #[must_use]
+    pub fn file(&self) -> [u64; 2] {
+        [self.device, self.inode]
+    }
+
+    /// All of it.
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
+        let times = [self.modified.0, self.modified.1, self.changed.0, self.changed.1].map(i64::to_le_bytes);
+        [[self.device, self.inode, self.size].map(u64::to_le_bytes).as_slice(), &times].concat().concat()
+    }
+}
+
+impl Opened {
+    fn new(file: File, max: u64) -> Result<Self, ReadError> {
+        regular(&fstat(&file)?)?;
+        let stamp = Stamp::of(&file).map_err(ReadError::Io)?;
+        if stamp.size > max { Err(ReadError::TooLarge(max)) } else { Ok(Self { file, stamp, max }) }
+    }
+
+    /// What it is, as it was opened.
+    #[must_use]
+    pub fn stamp(&self) -> &Stamp {
+        &self.stamp
+    }
+
+    /// Its size in bytes, as it was opened.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.stamp.size
+    }
+
+    /// Reads it, once.
+    ///
+    /// # Errors
+    /// [`ReadError::TooLarge`] where it has grown.
+    pub fn read(self) -> Result<Vec<u8>, ReadError> {
+        let mut bytes = Vec::with_capacity(usize::try_from(self.stamp.size).unwrap_or(0));
+        // It may grow while it is read.
+        self.file.take(self.max + 1).read_to_end(&mut bytes).map_err(ReadError::Io)?;
+        if bytes.len() as u64 > self.max { Err(ReadError::TooLarge(self.max)) } else { Ok(bytes) }
+    }
+}
+
 /// Reads a file that is open already.
 pub(crate) fn read_open(file: File, max: u64) -> Result<Vec<u8>, ReadError> {
-    let stat = fstat(&file)?;
-    regular(&stat)?;
-    let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
-    if size > max {
-        return Err(ReadError::TooLarge(max));
-    }
-    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
-    // It may grow while it is read.
-    file.take(max + 1).read_to_end(&mut bytes).map_err(ReadError::Io)?;
-    if bytes.len() as u64 > max { Err(ReadError::TooLarge(max)) } else { Ok(bytes) }
+    Opened::new(file, max)?.read()
 }
 
 /// Prefix of a file that is still being written.

@@ -10,7 +10,7 @@
 use crate::clean;
 use crate::config::{Scope, Settings};
 use crate::error::{Error, Kind};
-use crate::plugins::{self, Plugin, Quarantined, ToolSpec};
+use crate::plugins::{self, Plugin, Quarantined, ToolSpec, Watcher};
 use crate::record::{CallError, CallRecord, Decision, Denial, Outcome, Stats};
 use crate::sandbox::{Allocator, CodeCache, Compiler, Content, Run, Sandbox};
 use crate::{config, json};
@@ -68,11 +68,13 @@ pub struct LoadOptions<'a> {
     /// The program that compiles components in a fenced child, see [`Compiler`]; without it only what was compiled before
     /// runs.
     pub compiler: Option<&'a Path>,
+    /// Told what is being compiled, which can take a while.
+    pub watcher: Option<&'a dyn Watcher>,
 }
 
 impl Default for LoadOptions<'_> {
     fn default() -> Self {
-        Self { allocator: Allocator::Pool(POOL), only: None, compiler: None }
+        Self { allocator: Allocator::Pool(POOL), only: None, compiler: None, watcher: None }
     }
 }
 
@@ -140,7 +142,7 @@ impl Host {
             let sandbox = Sandbox::new(options.allocator, &settings.limits, cache, options.compiler.map(Compiler::new))?;
             allocator = Some((sandbox.allocator(), sandbox.fallback().map(str::to_owned)));
             warnings.extend(sandbox.fallback().map(str::to_owned));
-            loaded = plugins::load(&settings, &sandbox, options.only).await;
+            loaded = plugins::load(&settings, &sandbox, options.only, options.watcher).await;
         }
         Ok(Self::register(settings, loaded, warnings, allocator))
     }

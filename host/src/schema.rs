@@ -30,7 +30,8 @@ pub(crate) fn warm() {
 /// A schema within bounds.
 #[derive(Debug)]
 pub struct Schema {
-    value: Value,
+    text: String,
+    value: OnceLock<Value>,
     validator: OnceLock<Result<jsonschema::Validator, String>>,
 }
 
@@ -53,7 +54,12 @@ impl Schema {
         if !jsonschema::draft202012::meta::is_valid(&value) {
             return Err(refuse("it is not a JSON Schema of draft 2020-12".to_owned()));
         }
-        Ok(Self { value, validator: OnceLock::new() })
+        Ok(Self { text: text.to_owned(), value: value.into(), validator: OnceLock::new() })
+    }
+
+    /// A schema that [`Schema::parse_arguments`] and [`Schema::build`] passed before: it is read when it is first needed.
+    pub(crate) fn checked_before(text: String) -> Self {
+        Self { text, value: OnceLock::new(), validator: OnceLock::new() }
     }
 
     /// Like [`Schema::parse`], for arguments: an object.
@@ -62,7 +68,7 @@ impl Schema {
     /// Also where its `type` is not `object`.
     pub fn parse_arguments(text: &str) -> Result<Self, Error> {
         let schema = Self::parse(text)?;
-        if schema.value.get("type").and_then(Value::as_str) != Some("object") {
+        if schema.value().get("type").and_then(Value::as_str) != Some("object") {
             return Err(Error::new(Kind::Schema, "the schema of the arguments does not have the type `object`"));
         }
         Ok(schema)
@@ -71,7 +77,8 @@ impl Schema {
     /// The schema as JSON.
     #[must_use]
     pub fn value(&self) -> &Value {
-        &self.value
+        // It was parsed before, so the default is never seen.
+        self.value.get_or_init(|| serde_json::from_str(&self.text).unwrap_or_default())
     }
 
     /// Builds the validator, so that a pattern that does not compile is found when the tool is loaded.
@@ -101,7 +108,7 @@ impl Schema {
                 .with_draft(jsonschema::Draft::Draft202012)
                 .with_pattern_options(jsonschema::PatternOptions::regex().size_limit(PATTERN).dfa_size_limit(PATTERN))
                 .offline()
-                .build(&self.value)
+                .build(self.value())
                 .map_err(|error| format!("the schema is refused: {error}"))
         };
         self.validator.get_or_init(build).as_ref().map_err(String::as_str)

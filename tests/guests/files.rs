@@ -31,6 +31,37 @@ pub fn write(args: Write) -> Result<String> {
     Ok("written".to_owned())
 }
 
+/// How many.
+#[arguments]
+pub struct Flood {
+    /// Files, or mebibytes.
+    pub count: u32,
+}
+
+/// Writes into one file, a mebibyte at a time.
+#[tool]
+pub fn flood(args: Flood) -> Result<String> {
+    let mut file = std::fs::File::create(at("out/flood"))?;
+    for _ in 0..args.count {
+        std::io::Write::write_all(&mut file, &[b'x'; 1 << 20])?;
+    }
+    Ok("written".to_owned())
+}
+
+/// Makes many small files, and does not care for errors.
+#[tool]
+pub fn litter(args: Flood) -> Result<String> {
+    let made = (0..args.count).filter(|i| std::fs::write(at(&format!("out/litter-{i}")), "x").is_ok()).count();
+    Ok(made.to_string())
+}
+
+/// Makes a file large without writing into it.
+#[tool]
+pub fn stretch(args: Flood) -> Result<String> {
+    std::fs::File::create(at("out/stretch"))?.set_len(u64::from(args.count) << 20)?;
+    Ok("stretched".to_owned())
+}
+
 /// Lists a folder.
 #[tool]
 pub fn entries(args: At) -> Result<String> {

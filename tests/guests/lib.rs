@@ -26,8 +26,12 @@ palisade_sdk::export!(
     files::read,
     files::write,
     files::entries,
+    files::flood,
+    files::litter,
+    files::stretch,
     environment::environment,
     environment::arguments,
     talk::chatter,
-    talk::work
+    talk::work,
+    talk::report
 );

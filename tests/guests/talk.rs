@@ -26,6 +26,15 @@ pub fn chatter(args: Chatter) -> Result<String> {
     Ok("done".to_owned())
 }
 
+/// Reports progress as often as it can.
+#[tool]
+pub fn report(args: Chatter) -> Result<String> {
+    for line in 0..args.lines {
+        progress(f64::from(line), None, &"x".repeat(1000));
+    }
+    Ok("reported".to_owned())
+}
+
 /// Works in steps, reports each, and stops when the caller gives up.
 #[tool]
 pub fn work(args: Work) -> Result<String> {

@@ -3,38 +3,99 @@
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::{Resolve, UnresolvedPackageGroup};
 
-/// A component of the plugin world. `extra` is more of its core module: memories, tables, a start function. `call` is the
-/// body of its `call`, which leaves the address of a result; 1024 is that of an empty list. It defines one tool, `go`.
-///
-/// # Panics
-/// When the text is no module of that world.
+/// The parts of a core module of the plugin world, which defines one tool, `go`.
+#[derive(Debug, Clone, Copy)]
+pub struct Module<'t> {
+    /// Imports of functions, which stand first: `(import "wasi:random/random@0.2.0" "get-random-bytes" (func …))`.
+    pub imports: &'t str,
+    /// More of it: memories, tables, a start function.
+    pub extra: &'t str,
+    /// Stands at the start of its allocator.
+    pub allocate: &'t str,
+    /// The body of its `call`, which leaves the address of a result; 1024 is that of an empty list.
+    pub call: &'t str,
+}
+
+impl Default for Module<'_> {
+    fn default() -> Self {
+        Self { imports: "", extra: "", allocate: "", call: "(i32.const 1024)" }
+    }
+}
+
+/// What a hand-written module may import beside the world of a plugin.
+const WORLD: &str = r"package test:raw;
+world raw {
+    include palisade:plugin/plugin@0.1.0;
+    import wasi:random/random@0.2.0;
+    import wasi:clocks/monotonic-clock@0.2.0;
+    import wasi:io/poll@0.2.0;
+}
+package wasi:random@0.2.0 {
+    interface random { get-random-bytes: func(len: u64) -> list<u8>; }
+}
+package wasi:io@0.2.0 {
+    interface poll { resource pollable { block: func(); } }
+}
+package wasi:clocks@0.2.0 {
+    interface monotonic-clock {
+        use wasi:io/poll@0.2.0.{pollable};
+        subscribe-duration: func(when: u64) -> pollable;
+    }
+}";
+
+impl Module<'_> {
+    /// The component.
+    ///
+    /// # Panics
+    /// When the text is no module of that world.
+    #[must_use]
+    pub fn component(&self) -> Vec<u8> {
+        let Self { imports, extra, allocate, call } = self;
+        let module = format!(
+            r#"(module
+                {imports}
+                (memory (export "memory") 1)
+                {extra}
+                (global $next (mut i32) (i32.const 4096))
+                (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (local i32)
+                    {allocate}
+                    (local.set 4 (global.get $next))
+                    (global.set $next (i32.add (global.get $next) (i32.and (i32.add (local.get 3) (i32.const 7)) (i32.const -8))))
+                    (local.get 4))
+                (data (i32.const 2048) "go")
+                (data (i32.const 2056) "{{\"type\":\"object\"}}")
+                ;; A list of one definition: name, no title, a description, a schema, neither output schema nor annotations.
+                (data (i32.const 1100) "\c0\04\00\00\01\00\00\00")
+                (data (i32.const 1216) "\00\08\00\00\02\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00\08\00\00\02\00\00\00\08\08\00\00\11\00\00\00")
+                (func (export "palisade:plugin/tools@0.1.0#definitions") (result i32) (i32.const 1100))
+                (func (export "palisade:plugin/tools@0.1.0#call") (param i32 i32 i32 i32) (result i32) {call})
+            )"#
+        );
+        let mut module = wat::parse_str(&module).expect("a module");
+        let wit = UnresolvedPackageGroup::parse_dir(crate::root().join("wit")).expect("the contract");
+        let mut resolve = Resolve::default();
+        resolve.push_group(wit).expect("the contract resolves");
+        let raw = UnresolvedPackageGroup::parse("raw.wit", WORLD).expect("the world");
+        let package = resolve.push_group(raw).expect("the world resolves");
+        let world = resolve.select_world(&[package], Some("raw")).expect("the world of a plugin");
+        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("metadata");
+        ComponentEncoder::default().validate(false).module(&module).expect("a module of the world").encode().expect("a component")
+    }
+}
+
+/// A component with more in its module and this body of its `call`; see [`Module`].
 #[must_use]
 pub fn component(extra: &str, call: &str) -> Vec<u8> {
-    let module = format!(
-        r#"(module
-            (memory (export "memory") 1)
-            {extra}
-            (global $next (mut i32) (i32.const 4096))
-            (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (local i32)
-                (local.set 4 (global.get $next))
-                (global.set $next (i32.add (global.get $next) (i32.and (i32.add (local.get 3) (i32.const 7)) (i32.const -8))))
-                (local.get 4))
-            (data (i32.const 2048) "go")
-            (data (i32.const 2056) "{{\"type\":\"object\"}}")
-            ;; A list of one definition: name, no title, a description, a schema, neither output schema nor annotations.
-            (data (i32.const 1100) "\c0\04\00\00\01\00\00\00")
-            (data (i32.const 1216) "\00\08\00\00\02\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00\08\00\00\02\00\00\00\08\08\00\00\11\00\00\00")
-            (func (export "palisade:plugin/tools@0.1.0#definitions") (result i32) (i32.const 1100))
-            (func (export "palisade:plugin/tools@0.1.0#call") (param i32 i32 i32 i32) (result i32) {call})
-        )"#
-    );
-    let mut module = wat::parse_str(&module).expect("a module");
-    let wit = UnresolvedPackageGroup::parse_dir(crate::root().join("wit")).expect("the contract");
-    let mut resolve = Resolve::default();
-    let package = resolve.push_group(wit).expect("the contract resolves");
-    let world = resolve.select_world(&[package], Some("plugin")).expect("the world of a plugin");
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("metadata");
-    ComponentEncoder::default().validate(false).module(&module).expect("a module of the world").encode().expect("a component")
+    Module { extra, call, ..Module::default() }.component()
+}
+
+/// A component that sleeps in the host for so many milliseconds.
+#[must_use]
+pub fn sleeper(ms: u32) -> Vec<u8> {
+    let imports = r#"(import "wasi:clocks/monotonic-clock@0.2.0" "subscribe-duration" (func $after (param i64) (result i32)))
+        (import "wasi:io/poll@0.2.0" "[method]pollable.block" (func $block (param i32)))"#;
+    let call = format!("(call $block (call $after (i64.const {ms}000000))) (i32.const 1024)");
+    Module { imports, call: &call, ..Module::default() }.component()
 }
 
 /// A component from its own text.

@@ -158,7 +158,7 @@ fn a_shell_is_denied_under_a_thousand_random_sets_of_flags_and_config() {
         };
         let settings = Settings::resolve(&options, Home::at(&home).unwrap()).unwrap();
         runtime.block_on(async {
-            let load = LoadOptions { allocator: Allocator::OnDemand, only: None, compiler: Some(&compiler) };
+            let load = LoadOptions { allocator: Allocator::OnDemand, only: None, compiler: Some(&compiler), ..LoadOptions::default() };
             let host = Host::load(settings, load).await.unwrap();
             for (id, arguments) in [("shell/bash", r#"{"command":"touch owned"}"#), ("pwsh/echo", r#"{"text":"a"}"#), ("any/run-cmd", "{}")]
             {

@@ -7,6 +7,7 @@ mod call;
 mod explain;
 mod output;
 mod plugin;
+mod progress;
 mod run;
 mod serve;
 mod session;
@@ -127,6 +128,8 @@ impl Context {
     /// The same for settings that a command has changed. Compiling takes long, so it can be interrupted.
     async fn load(&self, settings: Settings, load: LoadOptions<'_>) -> Result<Host, Error> {
         let mut cancelled = self.cancelled.clone();
+        let progress = progress::Compiling::new(&self.out);
+        let load = LoadOptions { watcher: progress.as_ref().map(|p| p as _), ..load };
         let host = tokio::select! {
             loaded = Host::load(settings, load) => loaded?,
             _ = cancelled.wait_for(|cancelled| *cancelled) => return Err(Error::new(Kind::Cancelled, "it was interrupted while plugins were loaded")),
@@ -137,7 +140,8 @@ impl Context {
 
     /// A host for a single call: nothing is reserved that only many calls pay back.
     async fn one_shot(&self, only: Option<&str>) -> Result<Host, Error> {
-        self.host(LoadOptions { allocator: Allocator::OnDemand, only, compiler: Some(compiler().as_path()) }).await
+        self.host(LoadOptions { allocator: Allocator::OnDemand, only, compiler: Some(compiler().as_path()), ..LoadOptions::default() })
+            .await
     }
 
     /// A host for many calls.

@@ -20,6 +20,12 @@ impl Output {
         Self { json, quiet, verbose }
     }
 
+    /// Whether somebody watches who wants to see what is going on.
+    pub fn is_watched(&self) -> bool {
+        use std::io::IsTerminal;
+        !self.quiet && std::io::stderr().is_terminal()
+    }
+
     /// The payload: one JSON document, or text.
     pub fn payload(&self, document: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Error> {
         let mut shown =

@@ -47,7 +47,10 @@ async fn inspect(context: &Context, dir: &std::path::Path) -> Result<ExitCode, E
     let settings = context.settings()?;
     let cache = palisade::code_cache(&settings.home);
     let sandbox = Sandbox::new(Allocator::OnDemand, &settings.limits, cache, Some(Compiler::new(&super::compiler())))?;
-    let (plugin, broken) = plugins::load_folder(&settings, &sandbox, dir).await?;
+    let progress = super::progress::Compiling::new(&context.out);
+    let watcher = progress.as_ref().map(|p| p as _);
+    let (plugin, broken) = plugins::load_folder(&settings, &sandbox, dir, watcher).await?;
+    drop(progress);
     let mut document = summary(&plugin);
     document["imports"] = json!(plugin.component.imports().iter().map(|i| clean::line(i, clean::NAME)).collect::<Vec<_>>());
     document["tools"] = plugin.tools.iter().map(|t| json!({"id": t.id.as_str(), "description": t.description})).collect();

@@ -48,7 +48,7 @@ pub async fn run(context: &Context, args: RunArgs) -> Result<ExitCode, Error> {
     options.limits.extend(typed.into_iter().filter_map(|(limit, value)| Some((limit, value?))));
     let settings = Settings::resolve(&options, Home::from_environment()?)?;
     let compiler = super::compiler();
-    let load = LoadOptions { allocator: Allocator::Pool(SLOTS), only: None, compiler: Some(&compiler) };
+    let load = LoadOptions { allocator: Allocator::Pool(SLOTS), compiler: Some(&compiler), ..LoadOptions::default() };
     let host = context.load(settings, load).await?;
     let mut session = Session::stored(Arc::new(host))?.listing(args.limit);
     let mut failed = None;

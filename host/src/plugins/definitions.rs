@@ -56,6 +56,20 @@ pub(super) fn check(source: &SourceName, given: Vec<Definition>, quarantined: &m
     Ok(tools)
 }
 
+/// Definitions that [`check`] passed whole, of this very component.
+pub(super) fn checked_before(source: &SourceName, kept: Vec<Definition>) -> Result<Vec<ToolSpec>, Error> {
+    let one = |given: Definition| {
+        let id = ToolId::parse(&format!("{source}/{}", given.name)).map_err(|e| Error::new(Kind::Schema, e.to_string()))?;
+        let (input, output) = (Schema::checked_before(given.input_schema), given.output_schema.map(Schema::checked_before));
+        Ok(ToolSpec { id, title: title(given.title), description: clean::model(&given.description), input, output, hints: given.hints })
+    };
+    kept.into_iter().map(one).collect()
+}
+
+fn title(given: Option<String>) -> Option<String> {
+    given.map(|title| clean::line(&title, clean::NAME))
+}
+
 fn one(id: &str, given: Definition) -> Result<ToolSpec, Error> {
     let Definition { name, title, description, input_schema, output_schema, hints } = given;
     let shown = clean::line(id, clean::NAME);
@@ -67,6 +81,5 @@ fn one(id: &str, given: Definition) -> Result<ToolSpec, Error> {
     }
     let input = Schema::parse_arguments(&input_schema).and_then(|schema| schema.build().map(|()| schema)).map_err(about)?;
     let output = output_schema.map(|text| Schema::parse(&text)).transpose().map_err(about)?;
-    let title = title.map(|t| clean::line(&t, clean::NAME));
-    Ok(ToolSpec { id, title, description: clean::model(&description), input, output, hints })
+    Ok(ToolSpec { id, title: self::title(title), description: clean::model(&description), input, output, hints })
 }

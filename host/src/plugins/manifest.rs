@@ -14,7 +14,7 @@ pub const FILE: &str = "plugin.toml";
 /// Largest manifest, in bytes.
 pub(super) const MAX: u64 = 1024 * 1024;
 /// Limits that are about one call; the others are the user's and the workspace's.
-const LIMITS: [Limit; 11] = [
+const LIMITS: [Limit; 14] = [
     Limit::Time,
     Limit::DefinitionsTime,
     Limit::Grace,
@@ -26,6 +26,9 @@ const LIMITS: [Limit; 11] = [
     Limit::Arguments,
     Limit::Result,
     Limit::Log,
+    Limit::HostCalls,
+    Limit::WrittenBytes,
+    Limit::WrittenFiles,
 ];
 
 /// A manifest.

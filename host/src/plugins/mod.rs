@@ -17,12 +17,12 @@ use crate::clean;
 use crate::config::{Scope, Settings, SourceDir, shown};
 use crate::error::{Error, Kind};
 use crate::files::{Folder, ReadError};
-use crate::sandbox::{Prepared, Reach, Sandbox, WasmDigest};
+use crate::sandbox::{AT_ONCE, Prepared, Reach, Sandbox, WasmDigest};
 use palisade_policy::{Capability, Effective, Grant, Identity, Limit, Limits, Origin, effective};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// A loaded plugin.
 #[derive(Debug)]
@@ -80,18 +80,41 @@ struct Found {
     bytes: Vec<u8>,
 }
 
-/// Loads all plugins the settings allow, or only the one named `only`.
-pub async fn load(settings: &Settings, sandbox: &Sandbox, only: Option<&str>) -> Loaded {
+/// Told what is being compiled, by the plugin's name.
+pub trait Watcher: Sync + std::fmt::Debug {
+    /// A compiler starts.
+    fn compiling(&self, name: &str);
+    /// It ended.
+    fn compiled(&self, name: &str);
+}
+
+/// Loads all plugins the settings allow, or only the one named `only`; as many at once as may be compiled at once.
+pub async fn load(settings: &Settings, sandbox: &Sandbox, only: Option<&str>, watcher: Option<&dyn Watcher>) -> Loaded {
     let mut loaded = Loaded::default();
-    let found = find(settings, &mut loaded.quarantined);
+    let mut found = find(settings, &mut loaded.quarantined);
     loaded.unused_grants = unused_grants(settings, &found);
-    for plugin in found {
-        if only.is_some_and(|name| name != plugin.manifest.name.as_str()) {
-            loaded.skipped += 1;
-            continue;
+    let all = found.len();
+    found.retain(|plugin| only.is_none_or(|name| name == plugin.manifest.name.as_str()));
+    loaded.skipped = all - found.len();
+    let waiting = Mutex::new(found.into_iter().enumerate());
+    let worker = async || {
+        let mut done = Vec::new();
+        loop {
+            let next = waiting.lock().ok().and_then(|mut waiting| waiting.next());
+            let Some((place, plugin)) = next else { return done };
+            let name = plugin.manifest.name.to_string();
+            let mut tools = Vec::new();
+            let ended = load_one(settings, sandbox, plugin, &mut tools, watcher).await;
+            done.push((place, name, ended, tools));
         }
-        let name = plugin.manifest.name.to_string();
-        match load_one(settings, sandbox, plugin, &mut loaded.quarantined).await {
+    };
+    const { assert!(AT_ONCE == 2, "as many workers as compilers") };
+    let (mut done, more) = tokio::join!(worker(), worker());
+    done.extend(more);
+    done.sort_by_key(|(place, ..)| *place);
+    for (_, name, ended, mut tools) in done {
+        loaded.quarantined.append(&mut tools);
+        match ended {
             Ok(plugin) => loaded.plugins.push(Arc::new(plugin)),
             Err(error) => loaded.quarantined.push(Quarantined { source: name.clone(), key: name, error }),
         }
@@ -103,12 +126,17 @@ pub async fn load(settings: &Settings, sandbox: &Sandbox, only: Option<&str>) ->
 ///
 /// # Errors
 /// What is wrong with it.
-pub async fn load_folder(settings: &Settings, sandbox: &Sandbox, folder: &Path) -> Result<(Plugin, Vec<Quarantined>), Error> {
+pub async fn load_folder(
+    settings: &Settings,
+    sandbox: &Sandbox,
+    folder: &Path,
+    watcher: Option<&dyn Watcher>,
+) -> Result<(Plugin, Vec<Quarantined>), Error> {
     let dir = SourceDir { folder: folder.to_owned(), single: true, scope: Scope::Flag, origin: Origin::Flag("--plugin") };
     let opened = open(settings, &dir)?;
     let found = read_manifest(settings, opened, Scope::Flag)?;
     let mut quarantined = Vec::new();
-    let plugin = load_one(settings, sandbox, found, &mut quarantined).await?;
+    let plugin = load_one(settings, sandbox, found, &mut quarantined, watcher).await?;
     Ok((plugin, quarantined))
 }
 
@@ -209,29 +237,56 @@ fn read_manifest(settings: &Settings, folder: Folder, scope: Scope) -> Result<Fo
     Ok(Found { folder, shown, scope, manifest, bytes })
 }
 
-async fn load_one(settings: &Settings, sandbox: &Sandbox, found: Found, quarantined: &mut Vec<Quarantined>) -> Result<Plugin, Error> {
+async fn load_one(
+    settings: &Settings,
+    sandbox: &Sandbox,
+    found: Found,
+    quarantined: &mut Vec<Quarantined>,
+    watcher: Option<&dyn Watcher>,
+) -> Result<Plugin, Error> {
     let Found { folder, shown, scope, manifest, bytes } = found;
     let path = format!("{shown}/{}", clean::line(&manifest.component, clean::NAME));
-    let wasm = folder
-        .read(&manifest.component, settings.limits.get(Limit::Component))
-        .map_err(|e| Error::new(Kind::Component, format!("{path}: {e}")))?;
-    let digest = Sha256::digest(&wasm).into();
-    let identity = identity(&bytes, &digest);
-    let effective = effective(&manifest.requests, &grants_for(settings, scope, manifest.name.as_str(), identity));
-    let variables = effective.variables.iter().filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))).collect();
-    let reach = Reach::open(&effective.folders, variables).map_err(|e| Error::new(Kind::Io, e.to_string()))?;
-    let limits = manifest.limits(&settings.limits);
-    let component = sandbox.prepare(&wasm, &digest, &limits).await.map_err(|mut error| {
+    let about = |mut error: Error| {
         error.message = format!("{path}: {}", error.message);
         error
-    })?;
+    };
+    let limits = manifest.limits(&settings.limits);
+    let file = folder.open_file(&manifest.component, settings.limits.get(Limit::Component));
+    let file = file.map_err(|e| about(Error::new(Kind::Component, e.to_string())))?;
+    let name = manifest.name.as_str();
+    let compiling = |starts: bool| match watcher {
+        Some(watcher) if starts => watcher.compiling(name),
+        Some(watcher) => watcher.compiled(name),
+        None => {}
+    };
+    let (digest, component) = sandbox.prepare(file, &limits, &compiling).await.map_err(about)?;
+    let tools = tools(&manifest, &component, &limits, quarantined).await.map_err(about)?;
+    let identity = identity(&bytes, &digest);
+    let effective = effective(&manifest.requests, &grants_for(settings, scope, name, identity));
+    let variables = effective.variables.iter().filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))).collect();
+    let reach = Reach::open(&effective.folders, variables).map_err(|e| Error::new(Kind::Io, e.to_string()))?;
+    Ok(Plugin { manifest, identity, scope, folder: shown, effective, component: Arc::new(component), reach, limits, tools })
+}
+
+/// The tools a component defines. When all of them passed every check, neither it nor the checks are asked again.
+async fn tools(
+    manifest: &Manifest,
+    component: &Prepared,
+    limits: &Limits,
+    quarantined: &mut Vec<Quarantined>,
+) -> Result<Vec<ToolSpec>, Error> {
+    if let Some(kept) = component.kept_definitions() {
+        return definitions::checked_before(&manifest.name, kept);
+    }
     let given = component
-        .definitions(&limits)
+        .definitions(limits)
         .await
-        .map_err(|f| Error::new(Kind::Component, format!("{path}: its definitions cannot be read ({}): {}", f.kind.name(), f.message)))?;
-    let tools =
-        definitions::check(&manifest.name, given, quarantined).map_err(|error| Error { message: format!("{path}: {error}"), ..error })?;
-    Ok(Plugin { manifest, identity, scope, folder: shown, effective, component, reach, limits, tools })
+        .map_err(|f| Error::new(Kind::Component, format!("its definitions cannot be read ({}): {}", f.kind.name(), f.message)))?;
+    let tools = definitions::check(&manifest.name, given.clone(), quarantined)?;
+    if tools.len() == given.len() {
+        component.keep_definitions(&given);
+    }
+    Ok(tools)
 }
 
 /// The grants that name a source: flags bind to what flags supplied, stored grants to exact bytes.

@@ -8,6 +8,7 @@
 
 #![allow(unsafe_code, reason = "the one module that loads precompiled components; each block says why it is sound")]
 
+use crate::files::Stamp;
 use crate::sandbox::Definition;
 use hmac::{Hmac, KeyInit, Mac};
 use rustix::fs::{Mode, OFlags};
@@ -26,10 +27,13 @@ pub type CacheKey = [u8; 32];
 /// What a file holds, as its name ends.
 const CODE: &str = "cwasm";
 const DEFINITIONS: &str = "json";
+const STAMP: &str = "stamp";
 /// Length of the MAC at the end of a file.
 const MAC: u64 = 32;
 /// Most code that is kept, in bytes: a hundred language runtimes, or tens of thousands of small plugins.
 const MOST: u64 = 4 * 1024 * 1024 * 1024;
+/// Raised with each change of what a definition is checked for: those kept before are then checked again.
+const CHECKS: u32 = 1;
 /// A file's time of use is written at most this often.
 const TOUCH: Duration = Duration::from_secs(3600);
 
@@ -63,22 +67,55 @@ impl CodeCache {
     }
 
     pub(crate) fn load(&self, engine: &Engine, wasm: &WasmDigest) -> Option<Component> {
+        self.load_code(engine, wasm, None).map(|(component, _)| component)
+    }
+
+    /// Code whose file has the stamp `known` was checked before; all else is checked now.
+    fn load_code(&self, engine: &Engine, wasm: &WasmDigest, known: Option<&[u8]>) -> Option<(Component, Stamp)> {
         let path = self.path(engine, wasm, CODE);
         let (mut file, meta) = open_own(&path)?;
-        let code = meta.len().checked_sub(MAC)?;
-        let mut mac = self.mac(&path)?;
-        std::io::copy(&mut (&mut file).take(code), &mut Feed(&mut mac)).ok()?;
-        let mut written = Vec::new();
-        file.read_to_end(&mut written).ok()?;
-        // A file cut short, damaged, renamed or of somebody else is compiled again.
-        mac.verify_slice(&written).ok()?;
-        if meta.modified().is_ok_and(|used| used.elapsed().is_ok_and(|age| age > TOUCH)) {
-            let _ = file.set_modified(SystemTime::now());
+        let stamp = Stamp::of(&file).ok()?;
+        if known.is_none_or(|known| known != stamp.bytes()) {
+            let code = meta.len().checked_sub(MAC)?;
+            let mut mac = self.mac(&path)?;
+            std::io::copy(&mut (&mut file).take(code), &mut Feed(&mut mac)).ok()?;
+            let mut written = Vec::new();
+            file.read_to_end(&mut written).ok()?;
+            // A file cut short, damaged, renamed or of somebody else is compiled again.
+            mac.verify_slice(&written).ok()?;
+        }
+        if meta.accessed().is_ok_and(|used| used.elapsed().is_ok_and(|age| age > TOUCH)) {
+            // Not the time of the last change: that tells whether it is still what was checked.
+            let _ = file.set_times(std::fs::FileTimes::new().set_accessed(SystemTime::now()));
         }
         // SAFETY: the file was written by this user and by nobody else, in a folder that nobody else can write, it is what
-        // our compiler gave, and the MAC says that it still is; the engine checks version and settings itself. A file of
-        // the cache is replaced and never changed, so the mapping stays what it is.
-        unsafe { Component::deserialize_file(engine, &path) }.ok()
+        // our compiler gave, and the MAC says that it still is, now or before its last change; the engine checks version and
+        // settings itself. A file of the cache is replaced and never changed, so the mapping stays what it is.
+        let component = unsafe { Component::deserialize_file(engine, &path) }.ok()?;
+        Some((component, stamp))
+    }
+
+    /// What is known of a component's file: its digest and its code, where neither has changed since they were checked.
+    pub(crate) fn load_known(&self, engine: &Engine, file: &Stamp) -> Option<(WasmDigest, Component)> {
+        let kept = self.read(&self.stamp_path(engine, file))?;
+        let kept = kept.strip_prefix(file.bytes().as_slice())?;
+        let (digest, code) = kept.split_first_chunk::<32>()?;
+        let (component, _) = self.load_code(engine, digest, Some(code))?;
+        Some((*digest, component))
+    }
+
+    /// Remembers the digest of a component's file and that its code was checked. Files that changed a moment ago are not
+    /// remembered: their next change might not show.
+    pub(crate) fn know(&self, engine: &Engine, file: &Stamp, wasm: &WasmDigest) {
+        let code = open_own(&self.path(engine, wasm, CODE)).and_then(|(code, _)| Stamp::of(&code).ok());
+        if let Some(code) = code.filter(|code| code.is_settled() && file.is_settled()) {
+            self.write(&self.stamp_path(engine, file), &[file.bytes().as_slice(), wasm, &code.bytes()].concat());
+        }
+    }
+
+    fn stamp_path(&self, engine: &Engine, file: &Stamp) -> PathBuf {
+        let [device, inode] = file.file();
+        self.folder.join(format!("{device:016x}{inode:016x}-{:016x}.{STAMP}", settings(engine)))
     }
 
     /// Keeps compiled code. A cache that cannot be written is no error: the code is compiled again next time.
@@ -87,17 +124,22 @@ impl CodeCache {
         self.evict();
     }
 
-    /// The definitions that the component gave when it was asked: they are the same each time, as nothing it can ask differs.
+    /// The definitions that the component gave when it was asked, and that passed every check: they are the same each time, as
+    /// nothing it can ask differs.
     pub(crate) fn load_definitions(&self, engine: &Engine, wasm: &WasmDigest) -> Option<Vec<Definition>> {
-        let path = self.path(engine, wasm, DEFINITIONS);
-        let (mut file, _) = open_own(&path)?;
+        serde_json::from_slice(&self.read(&self.path(engine, wasm, DEFINITIONS))?).ok()
+    }
+
+    /// A small file, checked.
+    fn read(&self, path: &Path) -> Option<Vec<u8>> {
+        let (mut file, _) = open_own(path)?;
         let mut kept = Vec::new();
         file.read_to_end(&mut kept).ok()?;
-        let (definitions, written) = kept.split_at_checked(kept.len().checked_sub(MAC as usize)?)?;
-        let mut mac = self.mac(&path)?;
-        mac.update(definitions);
-        mac.verify_slice(written).ok()?;
-        serde_json::from_slice(definitions).ok()
+        let written = kept.split_off(kept.len().checked_sub(MAC as usize)?);
+        let mut mac = self.mac(path)?;
+        mac.update(&kept);
+        mac.verify_slice(&written).ok()?;
+        Some(kept)
     }
 
     pub(crate) fn store_definitions(&self, engine: &Engine, wasm: &WasmDigest, definitions: &[Definition]) {
@@ -117,9 +159,10 @@ impl CodeCache {
     fn evict(&self) {
         let files = std::fs::read_dir(&self.folder).into_iter().flatten().flatten().filter_map(|entry| {
             let meta = entry.metadata().ok()?;
-            Some((meta.modified().ok()?, meta.len(), entry.path()))
+            Some((meta.accessed().ok()?.max(meta.modified().ok()?), meta.len(), entry.path()))
         });
-        let mut files: Vec<_> = files.filter(|(_, _, path)| path.extension().is_some_and(|e| e == CODE || e == DEFINITIONS)).collect();
+        let mut files: Vec<_> =
+            files.filter(|(_, _, path)| path.extension().is_some_and(|e| e == CODE || e == DEFINITIONS || e == STAMP)).collect();
         let mut size: u64 = files.iter().map(|(_, len, _)| len).sum();
         files.sort();
         for (_, len, path) in files {
@@ -141,11 +184,17 @@ impl CodeCache {
     }
 
     fn path(&self, engine: &Engine, wasm: &WasmDigest, kind: &str) -> PathBuf {
-        let mut settings = std::hash::DefaultHasher::new();
-        engine.precompile_compatibility_hash().hash(&mut settings);
         let digest: String = wasm.iter().map(|b| format!("{b:02x}")).collect();
-        self.folder.join(format!("{digest}-{:016x}.{kind}", settings.finish()))
+        self.folder.join(format!("{digest}-{:016x}.{kind}", settings(engine)))
     }
+}
+
+/// What code and definitions depend on beside the component: the engine, and what we check.
+fn settings(engine: &Engine) -> u64 {
+    let mut settings = std::hash::DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut settings);
+    (env!("CARGO_PKG_VERSION"), CHECKS).hash(&mut settings);
+    settings.finish()
 }
 
 fn is_ours(meta: &std::fs::Metadata) -> bool {
@@ -217,7 +266,8 @@ mod tests {
         for (name, age) in [(1, 30), (2, 90), (3, 60)] {
             cache.store(&engine, &[name; 32], &code);
             if let Ok(file) = std::fs::File::options().write(true).open(cache.path(&engine, &[name; 32], CODE)) {
-                file.set_modified(SystemTime::now() - Duration::from_secs(age)).unwrap();
+                let then = SystemTime::now() - Duration::from_secs(age);
+                file.set_times(std::fs::FileTimes::new().set_accessed(then).set_modified(then)).unwrap();
             }
         }
         let kept = [1, 2, 3].map(|name| cache.load(&engine, &[name; 32]).is_some());

@@ -245,19 +245,27 @@ impl Prepared {
         report
     }
 
-    /// The definitions, read in an instance that reaches nothing; once for a component, and then from the cache.
+    /// The definitions of this component that passed every check before; see [`Prepared::keep_definitions`].
+    pub(crate) fn kept_definitions(&self) -> Option<Vec<Definition>> {
+        self.kept.as_ref().and_then(|(cache, digest)| cache.load_definitions(self.component.engine(), digest))
+    }
+
+    /// Keeps definitions that passed every check, so that neither they nor the guest are asked again.
+    pub(crate) fn keep_definitions(&self, definitions: &[Definition]) {
+        if let Some((cache, digest)) = &self.kept {
+            cache.store_definitions(self.component.engine(), digest, definitions);
+        }
+    }
+
+    /// The definitions, read in an instance that reaches nothing.
     ///
     /// # Errors
     /// The failure of the guest: it trapped, took too long or returned too much.
     pub(crate) async fn definitions(&self, limits: &Limits) -> Result<Vec<Definition>, Failure> {
-        let engine = self.component.engine();
-        if let Some(kept) = self.kept.as_ref().and_then(|(cache, digest)| cache.load_definitions(engine, digest)) {
-            return Ok(kept);
-        }
         let _running = self.shards.running();
         let deadline = limits.time(Limit::DefinitionsTime);
         let state = State::new(Reach::sealed(), limits, Run::default(), None, self.stuck.clone());
-        let mut store = store(engine, state, limits);
+        let mut store = store(self.component.engine(), state, limits);
         let work = async {
             let plugin = self.linked.instantiate_async(&mut store).await?;
             plugin.palisade_plugin_tools().call_definitions(&mut store).await
@@ -271,11 +279,7 @@ impl Prepared {
             }
             _ => engine_failure(store.data(), &error, limits),
         })?;
-        let definitions: Vec<Definition> = definitions.into_iter().map(definition).collect();
-        if let Some((cache, digest)) = &self.kept {
-            cache.store_definitions(engine, digest, &definitions);
-        }
-        Ok(definitions)
+        Ok(definitions.into_iter().map(definition).collect())
     }
 }
 

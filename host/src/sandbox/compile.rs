@@ -13,10 +13,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 /// The first argument by which a program runs [`compiler_main`].
 pub const COMPILER_ARGUMENT: &str = "__compile";
+/// Compilers at once: each may use all cores and all the memory it is allowed.
+pub(crate) const AT_ONCE: usize = 2;
 /// Compiling in all, per process: a folder of two hundred hostile plugins does not cost a day.
 const TOTAL: Duration = Duration::from_secs(600);
 /// Wall time for each second of CPU time: a busy machine gives a compiler half a core.
@@ -31,6 +33,7 @@ const SENTENCE: u64 = 4096;
 pub struct Compiler {
     program: PathBuf,
     left: Mutex<Duration>,
+    at_once: Semaphore,
 }
 
 /// Ends the child with the call that waits for it.
@@ -48,7 +51,7 @@ impl Compiler {
     /// A program that runs [`compiler_main`] when its first argument is [`COMPILER_ARGUMENT`]; `palisade` does.
     #[must_use]
     pub fn new(program: &Path) -> Self {
-        Self { program: program.to_owned(), left: Mutex::new(TOTAL) }
+        Self { program: program.to_owned(), left: Mutex::new(TOTAL), at_once: Semaphore::new(AT_ONCE) }
     }
 
     /// Compiles a component.
@@ -57,6 +60,7 @@ impl Compiler {
     /// [`Kind::Component`]: it is not one, or compiling it costs too much.
     pub(crate) async fn compile(&self, wasm: &[u8], limits: &Limits) -> Result<Vec<u8>, Error> {
         let refuse = |why: String| Error::new(Kind::Component, format!("the component does not compile: {why}"));
+        let _place = self.at_once.acquire().await;
         let left = *self.left.lock().map_err(|e| Error::internal("the time for compiling", &e))?;
         if left.is_zero() {
             return Err(refuse(format!("this process has compiled for {} already", show(TOTAL))));

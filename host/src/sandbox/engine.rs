@@ -1,12 +1,14 @@
 //! The sandbox: engines for small and large components, what they share, and how a component gets ready.
 
 use crate::error::{Error, Kind};
+use crate::files::Opened;
 use crate::sandbox::CodeCache;
 use crate::sandbox::cache::{WasmDigest, load_own};
 use crate::sandbox::call::{Places, Prepared};
 use crate::sandbox::compile::Compiler;
 use crate::sandbox::shards::Shards;
 use palisade_policy::{Limit, Limits};
+use sha2::{Digest, Sha256};
 use std::sync::{Arc, OnceLock};
 use wasmtime::component::Component;
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
@@ -26,7 +28,7 @@ pub enum Allocator {
 /// A component of at least this many bytes was made by a compiler, and has a stack and data that are worth a system call to
 /// find what was touched of them (measured: 12 µs a call against 23); below, memory is cleared whole and nothing is asked
 /// (4 µs against 5).
-const LARGE: usize = 16 * 1024;
+const LARGE: u64 = 16 * 1024;
 
 /// The engines with everything that is shared by all calls.
 pub struct Sandbox {
@@ -69,34 +71,48 @@ impl Sandbox {
         self.fallback.as_deref()
     }
 
-    /// Compiles a component, or takes it from the code cache by its digest, and links it once for all its calls.
+    /// Compiles a component, or takes it from the code cache by its digest, and links it once for all its calls. A file that
+    /// is known and has not changed is not even read. `compiling` is told before the compiler starts, and after.
     ///
     /// # Errors
-    /// [`Kind::Component`] when it is not a component, does not export the tools interface with the right types, or imports
-    /// what is not linked.
-    pub async fn prepare(&self, wasm: &[u8], digest: &WasmDigest, limits: &Limits) -> Result<Arc<Prepared>, Error> {
+    /// [`Kind::Component`] when it cannot be read, is not a component, does not export the tools interface with the right
+    /// types, or imports what is not linked.
+    pub async fn prepare(&self, file: Opened, limits: &Limits, compiling: &(dyn Fn(bool) + Sync)) -> Result<(WasmDigest, Prepared), Error> {
         let refuse = |message: String| Error::new(Kind::Component, message);
-        if wasm.len() as u64 > limits.get(Limit::Component) {
-            return Err(refuse(format!(
-                "the component has {} bytes; the limit `component` is {}",
-                wasm.len(),
-                limits.get(Limit::Component)
-            )));
+        let (stamp, most) = (*file.stamp(), limits.get(Limit::Component));
+        if file.size() > most {
+            return Err(refuse(format!("the component has {} bytes; the limit `component` is {most}", file.size())));
         }
-        check_header(wasm).map_err(refuse)?;
-        let shards = self.shards(wasm.len())?;
+        let shards = self.shards(file.size())?;
         let engine = &shards.get(0).engine;
-        let component = match self.cache.as_ref().and_then(|cache| cache.load(engine, digest)) {
-            Some(component) => component,
-            None => self.compile(engine, wasm, digest, limits).await?,
+        let (digest, component) = match self.cache.as_ref().and_then(|cache| cache.load_known(engine, &stamp)) {
+            Some(known) => known,
+            None => {
+                let wasm = file.read().map_err(|e| refuse(e.to_string()))?;
+                check_header(&wasm).map_err(refuse)?;
+                let digest: WasmDigest = Sha256::digest(&wasm).into();
+                let component = match self.cache.as_ref().and_then(|cache| cache.load(engine, &digest)) {
+                    Some(component) => component,
+                    None => {
+                        compiling(true);
+                        let compiled = self.compile(engine, &wasm, &digest, limits).await;
+                        compiling(false);
+                        compiled?
+                    }
+                };
+                if let Some(cache) = &self.cache {
+                    cache.know(engine, &stamp, &digest);
+                }
+                (digest, component)
+            }
         };
         let places = [Places::new(limits.get(Limit::InFlightSource)), self.places.clone()];
-        let kept = self.cache.clone().map(|cache| (cache, *digest));
-        Prepared::new(shards, component, places, kept).map(Arc::new).map_err(refuse)
+        let kept = self.cache.clone().map(|cache| (cache, digest));
+        Ok((digest, Prepared::new(shards, component, places, kept).map_err(refuse)?))
     }
 
     /// The engines for a component of that size.
-    fn shards(&self, size: usize) -> Result<Arc<Shards>, Error> {
+    fn shards(&self, size: u64) -> Result<Arc<Shards>, Error> {
         let Allocator::Pool(slots) = self.allocator() else { return Ok(self.small.clone()) };
         if size < LARGE {
             return Ok(self.small.clone());

@@ -63,17 +63,13 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     Ok(())
 }
 
-fn refused(error: &std::io::Error) -> FsError {
-    ErrorCode::from(error).into()
-}
-
 impl Folders<'_> {
     fn take_bytes(&self, bytes: u64) -> FsResult<()> {
-        self.written.map_or(Ok(()), |written| written.bytes(bytes)).map_err(|e| refused(&e))
+        Ok(self.written.map_or(Ok(()), |written| written.bytes(bytes))?)
     }
 
     fn take_file(&self) -> FsResult<()> {
-        self.written.map_or(Ok(()), Written::file).map_err(|e| refused(&e))
+        Ok(self.written.map_or(Ok(()), Written::file)?)
     }
 
     /// The stream, so that what goes through it is counted.

@@ -22,6 +22,7 @@ mod written;
 
 pub use cache::{CacheKey, CodeCache, WasmDigest};
 pub use call::{Content, Definition, Failure, Hints, LogLine, Places, Prepared, Progress, Report, Run};
+pub(crate) use compile::AT_ONCE;
 pub use compile::{COMPILER_ARGUMENT, Compiler, compiler_main};
 pub use engine::{Allocator, Sandbox, engine_config};
 pub use wasi::{Folder, Reach, ReachError};

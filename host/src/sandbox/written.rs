@@ -1,12 +1,13 @@
 //! What one call writes through its write grants, counted before it is written.
 //!
 //! The rule it keeps: a write that would pass the limit is an error to the guest, nothing of it reaches the disk, and the
-//! call ends as `limit-output`. What a guest overwrites counts as what it adds: both cost the disk.
+//! call ends as `limit-output`: when the guest ends it, or at its next such write. What a guest overwrites counts as what it adds: both cost the disk.
 
 use palisade_policy::{Limit, Limits};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use wasmtime_wasi::p2::{DynOutputStream, OutputStream, Pollable, StreamError, StreamResult};
+use wasmtime_wasi::p2::bindings::filesystem::types::ErrorCode;
+use wasmtime_wasi::p2::{DynOutputStream, FsError, OutputStream, Pollable, StreamError, StreamResult};
 
 /// What a call may still write.
 #[derive(Debug, Clone)]
@@ -34,22 +35,56 @@ impl Written {
     }
 
     /// Room for so many bytes, or none at all.
-    pub(crate) fn bytes(&self, bytes: u64) -> Result<(), std::io::Error> {
+    pub(crate) fn bytes(&self, bytes: u64) -> Result<(), Full> {
         self.take(&self.0.bytes, bytes)
     }
 
     /// Room for one more file, folder or link.
-    pub(crate) fn file(&self) -> Result<(), std::io::Error> {
+    pub(crate) fn file(&self) -> Result<(), Full> {
         self.take(&self.0.files, 1)
     }
 
-    fn take(&self, left: &AtomicU64, amount: u64) -> Result<(), std::io::Error> {
+    fn take(&self, left: &AtomicU64, amount: u64) -> Result<(), Full> {
         let taken = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(amount));
-        taken.map(drop).map_err(|_| {
-            self.0.hit.store(true, Ordering::Relaxed);
-            // The error of a full quota, which guests know.
-            rustix::io::Errno::DQUOT.into()
-        })
+        taken.map(drop).map_err(|_| if self.0.hit.swap(true, Ordering::Relaxed) { Full::Again } else { Full::First })
+    }
+}
+
+/// A write that found no room.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Full {
+    /// The guest learns it.
+    First,
+    /// It has learnt it, and ends.
+    Again,
+}
+
+impl Full {
+    /// The error of a full quota, which guests know.
+    fn quota() -> std::io::Error {
+        rustix::io::Errno::DQUOT.into()
+    }
+
+    fn trap() -> wasmtime::Error {
+        wasmtime::Error::msg("it went on writing past its limit")
+    }
+}
+
+impl From<Full> for FsError {
+    fn from(full: Full) -> Self {
+        match full {
+            Full::First => ErrorCode::from(&Full::quota()).into(),
+            Full::Again => Self::trap(Full::trap()),
+        }
+    }
+}
+
+impl From<Full> for StreamError {
+    fn from(full: Full) -> Self {
+        match full {
+            Full::First => Self::LastOperationFailed(Full::quota().into()),
+            Full::Again => Self::Trap(Full::trap()),
+        }
     }
 }
 
@@ -61,7 +96,7 @@ pub(crate) struct Counted {
 
 impl Counted {
     fn room(&self, bytes: usize) -> StreamResult<()> {
-        self.written.bytes(bytes as u64).map_err(|e| StreamError::LastOperationFailed(e.into()))
+        Ok(self.written.bytes(bytes as u64)?)
     }
 }
 
