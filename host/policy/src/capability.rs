@@ -147,7 +147,9 @@ fn is_variable(name: &str) -> bool {
 
 fn is_origin(url: &str) -> bool {
     let Some(rest) = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")) else { return false };
-    let host = rest.rsplit_once(':').map_or(rest, |(host, port)| if port.parse::<u16>().is_ok() { host } else { "" });
+    // The number parser would take a sign, too.
+    let is_port = |port: &str| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    let host = rest.rsplit_once(':').map_or(rest, |(host, port)| if is_port(port) { host } else { "" });
     !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'))
 }
 
@@ -173,6 +175,7 @@ mod tests {
             "net:https://a/path",
             "net:https://",
             "net:https://*",
+            "net:https://a:+80",
             "stores",
         ] {
             assert!(bad.parse::<Capability>().is_err(), "{bad:?}");

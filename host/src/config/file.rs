@@ -125,10 +125,10 @@ impl<'t> Source<'t> {
         })
     }
 
-    /// An error at a place of the file.
+    /// An error at a place of the file. What it quotes of the file is cleaned here, for all that make one.
     #[must_use]
     pub fn error(&self, at: usize, what: &str) -> Error {
-        Error::new(self.kind, format!("{}: {what}", self.origin(at)))
+        Error::new(self.kind, format!("{}: {}", self.origin(at), clean::line(what, clean::TEXT)))
     }
 
     /// The place as the origin of a rule.
@@ -180,5 +180,13 @@ mod tests {
         assert!(got.starts_with("palisade.toml:1: "), "{got}");
         let got = error("[deny]\n\"na\\u001b[31mmes\" = 1\n");
         assert!(got.starts_with("palisade.toml:2: ") && !got.contains('\u{1b}'), "{got}");
+    }
+
+    #[test]
+    fn an_error_is_one_clean_line_whatever_it_quotes() {
+        let source = Source::new("palisade.toml", b"a = 1\n", Kind::Config).unwrap();
+        let quoted = "net:ftp://\u{1b}[31mx\n\u{202e}y".parse::<palisade_policy::Capability>().unwrap_err();
+        let got = source.error(0, &quoted.to_string()).message;
+        assert!(got.starts_with("palisade.toml:1: `ftp://x y` is not an origin"), "{got}");
     }
 }

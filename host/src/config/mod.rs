@@ -16,6 +16,7 @@ pub(crate) use file::{LimitsTable, Placed, Source};
 pub use home::{Home, make_folder, user_home};
 pub use trust::WorkspaceTrust;
 
+use crate::clean;
 use crate::error::{Error, Kind};
 use crate::files::{Folder, ReadError, read_open};
 use file::{ConfigFile, DenyTable};
@@ -293,8 +294,9 @@ impl Merge<'_> {
         }
         let Some((_, table)) = user.profiles.iter().find(|(key, _)| key.get_ref() == name) else {
             let known: Vec<&str> = user.profiles.keys().map(|k| k.get_ref().as_str()).collect();
-            let hint = format!("profiles: {}", ["untrusted", "trusted"].into_iter().chain(known).collect::<Vec<_>>().join(", "));
-            return Err(Error::new(kind, format!("{origin}: there is no profile `{name}`")).hint(hint));
+            let known = ["untrusted", "trusted"].into_iter().chain(known).collect::<Vec<_>>().join(", ");
+            let hint = format!("profiles: {}", clean::line(&known, clean::TEXT));
+            return Err(Error::new(kind, format!("{origin}: there is no profile `{}`", clean::line(name, clean::NAME))).hint(hint));
         };
         let mut subsystems = Vec::new();
         for written in &table.subsystems {
@@ -435,4 +437,25 @@ pub fn digest(workspace: &Path) -> String {
     use sha2::{Digest, Sha256};
     use std::os::unix::ffi::OsStrExt;
     Sha256::digest(workspace.as_os_str().as_bytes()).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_profile_that_is_not_there_is_named_in_one_clean_line() {
+        let temp = tempfile::tempdir().unwrap();
+        let root = temp.path().canonicalize().unwrap();
+        let (home, workspace) = (root.join("home"), root.join("workspace"));
+        for folder in [&home, &workspace] {
+            make_folder(folder).unwrap();
+        }
+        let home = Home::at(&home).unwrap();
+        std::fs::write(&home.config, "profile = \"a\\u001b[31mb\\nc\"\n[profiles.\"d\\u0007e\"]\n").unwrap();
+        let options = Options { workspace: Some(workspace), ..Options::default() };
+        let error = Settings::resolve(&options, home).unwrap_err();
+        assert!(error.message.ends_with("there is no profile `ab c`"), "{}", error.message);
+        assert_eq!(error.hint.as_deref(), Some("profiles: untrusted, trusted, de"));
+    }
 }
