@@ -2,6 +2,9 @@
 # make test    all tests
 # make lint    formatting, lints, licenses and advisories, planted secrets
 # make bench   costs, as ratios to a floor measured in the same run
+# make attacks what each attack costs the host, printed
+# make fuzz    every fuzz target for a minute; needs cargo-fuzz and a C++ compiler
+# make bench-peers  one small tool as people run such tools today; fetches what it needs from npm and PyPI
 # make interop what needs programs from other registries; skips what is missing and counts it
 # make plugins the example plugins, to target/plugins/NAME/{plugin.toml,NAME.wasm}
 
@@ -11,7 +14,7 @@ OUT     := $(or $(CARGO_TARGET_DIR),target)
 PLUGINS := $(notdir $(wildcard example-plugins/*))
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: demo test lint bench interop plugins guests setup
+.PHONY: demo test lint bench bench-peers interop attacks fuzz plugins guests setup
 .DEFAULT_GOAL := test
 
 setup:
@@ -48,6 +51,7 @@ endif
 lint: plugins
 	cargo build --locked --workspace --bins --examples
 	cargo fmt --all --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo clippy --locked --profile plugin --target $(WASM) $(addprefix -p ,$(PLUGINS)) -- -D warnings
 	tests/lint.sh
@@ -59,3 +63,14 @@ bench: plugins
 interop: plugins
 	cargo build --locked --release --workspace --bins
 	PALISADE=$(OUT)/release/palisade tests/interop.sh
+
+attacks: guests
+	cargo build --locked --workspace --bins
+	cargo test --locked -p palisade-tests --test attacks -- --nocapture
+
+fuzz:
+	fuzz/run.sh 60
+
+bench-peers: plugins
+	cargo build --locked --release --workspace --bins
+	PALISADE=$(OUT)/release/palisade python3 tests/peers/run.py

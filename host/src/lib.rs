@@ -4,6 +4,9 @@ pub mod clean;
 pub mod config;
 mod error;
 pub mod files;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod host;
 mod json;
 pub mod mcp;

@@ -30,7 +30,7 @@ pub struct ToolSpec {
     pub hints: Option<Hints>,
 }
 
-pub(super) fn check(source: &SourceName, given: Vec<Definition>, quarantined: &mut Vec<Quarantined>) -> Result<Vec<ToolSpec>, Error> {
+pub(crate) fn check(source: &SourceName, given: Vec<Definition>, quarantined: &mut Vec<Quarantined>) -> Result<Vec<ToolSpec>, Error> {
     if given.len() > TOOLS {
         return Err(Error::new(Kind::Schema, format!("it defines {} tools; a source has at most {TOOLS}", given.len())));
     }

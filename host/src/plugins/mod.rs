@@ -10,6 +10,8 @@
 mod definitions;
 mod manifest;
 
+#[cfg(fuzzing)]
+pub(crate) use definitions::check as check_definitions;
 pub use definitions::ToolSpec;
 pub use manifest::Manifest;
 

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Runs every fuzz target, SECONDS each, and ends at the first finding:
+#   fuzz/run.sh [SECONDS]
+# Inputs that reached something new are kept in fuzz/corpus, a finding in fuzz/artifacts; neither is committed.
+set -euo pipefail
+cd "$(dirname "$0")"
+seconds=${1:-60}
+
+if ! cargo fuzz --version >/dev/null 2>&1; then
+  echo "cargo fuzz is missing: cargo install cargo-fuzz --locked" >&2
+  exit 1
+fi
+
+# Longest input in bytes: a text of some lines, or what a generator draws from.
+longest() {
+  case $1 in
+    rules) echo 2048 ;;
+    component) echo 8192 ;;
+    *) echo 4096 ;;
+  esac
+}
+
+# Sanitizers need a nightly compiler, and the targets hold no `unsafe`; assertions and overflow checks are on.
+# Built once and run from there, so that a tree that changes meanwhile changes nothing.
+cargo fuzz build --sanitizer none --target-dir target
+built=target/$(rustc -vV | sed -n 's/^host: //p')/release
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+for target in rules config strict_json session_file component definitions; do
+  mkdir -p "corpus/$target" "artifacts/$target"
+  result=ok
+  "$built/$target" "corpus/$target" "seeds/$target" -artifact_prefix="artifacts/$target/" -max_total_time="$seconds" \
+    -max_len="$(longest "$target")" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 >"$log" 2>&1 || result=FOUND
+  runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log" | tail -n 1)
+  printf '%-13s %12s executions  %s\n' "$target" "${runs:-no}" "$result"
+  if [ "$result" != ok ]; then
+    tail -n 60 "$log"
+    echo "to make it smaller: cargo fuzz tmin --sanitizer none $target FILE, in the folder fuzz"
+    exit 1
+  fi
+done
