@@ -26,7 +26,7 @@ pub const ATTEMPTS: &[Attempt] = &[
     ("read the host's name in /etc/hostname", || read("/etc/hostname")),
     ("read the host's environment in /proc/self/environ", || read("/proc/self/environ")),
     ("read the host's command line in /proc/self/cmdline", || read("/proc/self/cmdline")),
-    ("read /etc/passwd through /proc/1/root", || read("/proc/1/root/etc/passwd")),
+    ("read /etc/passwd through /proc/1/cwd", || read("/proc/1/cwd/etc/passwd")),
     ("list the host's open files in /proc/self/fd", || list("/proc/self/fd")),
     ("read /workspace/Cargo.toml", || read("/workspace/Cargo.toml")),
     ("read ../../../../etc/passwd", || read("../../../../etc/passwd")),
