@@ -192,3 +192,82 @@ impl HostDirectoryEntryStream for Folders<'_> {
         HostDirectoryEntryStream::drop(&mut self.inner, stream)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::{Folder, Reach, Run};
+    use palisade_policy::{Access, Limit, Limits};
+    use wasmtime_wasi::p2::bindings::filesystem::preopens::Host as _;
+
+    /// A call that may write ten bytes and make one file, and the folder granted to it, which holds `there`.
+    fn call(folder: &std::path::Path) -> (State, u32) {
+        std::fs::write(folder.join("there"), "").unwrap();
+        let granted = Folder { host: folder.to_owned(), guest: "/granted".to_owned(), access: Access::Write };
+        let reach = Reach::open(&[granted], Vec::new()).unwrap();
+        let mut limits = Limits::default();
+        limits.set(Limit::WrittenBytes, 10);
+        limits.set(Limit::WrittenFiles, 1);
+        let mut state = State::new(reach.context(), &limits, Run::default(), Some(Written::new(&limits)), Stuck::default());
+        let granted = state.folders().inner.get_directories().unwrap().remove(0).0.rep();
+        (state, granted)
+    }
+
+    /// A way to write: to a name, once.
+    type Way = fn(Folders<'_>, u32, String) -> std::pin::Pin<Box<dyn Future<Output = FsResult<()>> + '_>>;
+
+    async fn open(folders: &mut Folders<'_>, granted: u32, name: &str, flags: OpenFlags) -> FsResult<Fd> {
+        folders.open_at(Resource::new_borrow(granted), PathFlags::empty(), name.to_owned(), flags, DescriptorFlags::WRITE).await
+    }
+
+    #[tokio::test]
+    async fn every_way_to_write_or_to_make_a_file_finds_room_once_and_then_a_full_disk() {
+        let ways: [(&str, Way); 6] = [
+            ("create", |mut f, at, name| Box::pin(async move { open(&mut f, at, &name, OpenFlags::CREATE).await.map(drop) })),
+            ("folder", |mut f, at, name| Box::pin(async move { f.create_directory_at(Resource::new_borrow(at), name).await })),
+            ("symbolic link", |mut f, at, name| {
+                Box::pin(async move { f.symlink_at(Resource::new_borrow(at), "there".to_owned(), name).await })
+            }),
+            ("hard link", |mut f, at, name| {
+                Box::pin(async move {
+                    let (from, to) = (Resource::new_borrow(at), Resource::new_borrow(at));
+                    f.link_at(from, PathFlags::empty(), "there".to_owned(), to, name).await
+                })
+            }),
+            ("write", |mut f, at, _| {
+                Box::pin(async move {
+                    let file = open(&mut f, at, "there", OpenFlags::empty()).await?;
+                    f.write(file, vec![b'x'; 6], 0).await.map(drop)
+                })
+            }),
+            ("stretch", |mut f, at, name| {
+                Box::pin(async move {
+                    let file = open(&mut f, at, "there", OpenFlags::empty()).await?;
+                    f.set_size(file, if name == "first" { 6 } else { 12 }).await
+                })
+            }),
+        ];
+        for (what, way) in ways {
+            let temp = tempfile::tempdir().unwrap();
+            let (mut state, granted) = call(temp.path());
+            let first = way(state.folders(), granted, "first".to_owned()).await;
+            assert!(first.is_ok(), "{what}: {:?}", first.map_err(FsError::downcast));
+            let refused = way(state.folders(), granted, "second".to_owned()).await.unwrap_err();
+            assert!(matches!(refused.downcast().unwrap(), ErrorCode::InsufficientSpace), "{what}");
+            assert!(state.written.as_ref().is_some_and(Written::hit), "{what}");
+            let ended = way(state.folders(), granted, "third, which would be sixteen bytes".to_owned()).await.unwrap_err();
+            assert!(ended.downcast().is_err(), "{what}: the next one is no error for the guest, it ends it");
+            assert!(!temp.path().join("second").exists() && std::fs::metadata(temp.path().join("there")).unwrap().len() <= 6, "{what}");
+        }
+    }
+
+    #[tokio::test]
+    async fn only_an_operation_whose_wait_is_given_up_is_stuck() {
+        let stuck = Stuck::default();
+        stuck.watch(std::future::ready(())).await;
+        assert_eq!(stuck.count(), 0);
+        let never = stuck.watch(std::future::pending::<()>());
+        assert!(tokio::time::timeout(std::time::Duration::from_millis(1), never).await.is_err());
+        assert_eq!(stuck.count(), 1);
+    }
+}

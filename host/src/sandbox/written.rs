@@ -60,9 +60,9 @@ pub(crate) enum Full {
 }
 
 impl Full {
-    /// The error of a full quota, which guests know.
-    fn quota() -> std::io::Error {
-        rustix::io::Errno::DQUOT.into()
+    /// The error of a full disk, which guests know; the engine has no code for a full quota on streams.
+    fn no_space() -> std::io::Error {
+        rustix::io::Errno::NOSPC.into()
     }
 
     fn trap() -> wasmtime::Error {
@@ -73,7 +73,7 @@ impl Full {
 impl From<Full> for FsError {
     fn from(full: Full) -> Self {
         match full {
-            Full::First => ErrorCode::from(&Full::quota()).into(),
+            Full::First => ErrorCode::from(&Full::no_space()).into(),
             Full::Again => Self::trap(Full::trap()),
         }
     }
@@ -82,7 +82,7 @@ impl From<Full> for FsError {
 impl From<Full> for StreamError {
     fn from(full: Full) -> Self {
         match full {
-            Full::First => Self::LastOperationFailed(Full::quota().into()),
+            Full::First => Self::LastOperationFailed(Full::no_space().into()),
             Full::Again => Self::Trap(Full::trap()),
         }
     }
