@@ -140,9 +140,10 @@ impl Host {
                 warnings.push(format!("compiled code is not kept: {} is not this user's alone", settings.home.cache.display()));
             }
             let sandbox = Sandbox::new(options.allocator, &settings.limits, cache, options.compiler.map(Compiler::new))?;
+            loaded = plugins::load(&settings, &sandbox, options.only, options.watcher).await;
+            // Asked after loading: the engines for large components are made with the first of them.
             allocator = Some((sandbox.allocator(), sandbox.fallback().map(str::to_owned)));
             warnings.extend(sandbox.fallback().map(str::to_owned));
-            loaded = plugins::load(&settings, &sandbox, options.only, options.watcher).await;
         }
         Ok(Self::register(settings, loaded, warnings, allocator))
     }

@@ -233,13 +233,15 @@ impl Prepared {
             time,
         };
         let mut job = Box::pin(job.run());
-        let ended = if self.long.load(Ordering::Relaxed) { None } else { until_busy(job.as_mut()).await };
-        let report = match ended {
-            Some(report) => report,
-            None => match self.shards.slow.run(job).await {
-                Some(report) => report,
-                None => Report::failed(Failure::new(Kind::Internal, "the thread it ran on is gone")),
-            },
+        let report = match &self.shards.slow {
+            None => job.await,
+            Some(slow) => {
+                let ended = if self.long.load(Ordering::Relaxed) { None } else { until_busy(job.as_mut()).await };
+                match ended {
+                    Some(report) => report,
+                    None => slow.run(job).await.unwrap_or_else(|| Report::failed(gone())),
+                }
+            }
         };
         drop(running);
         report
@@ -377,6 +379,10 @@ impl Report {
     fn failed(failure: Failure) -> Self {
         Self { result: Err(failure), log: Vec::new(), log_dropped: 0, memory_peak: 0 }
     }
+}
+
+fn gone() -> Failure {
+    Failure::new(Kind::Internal, "the thread it ran on is gone")
 }
 
 fn stopped_after(limits: &Limits) -> String {

@@ -21,7 +21,8 @@ pub enum Allocator {
     /// The same for components with more memory: what a call touched is asked of the kernel, where it can say, and only that
     /// is cleared.
     Scanned(u32),
-    /// Asked of the kernel at each call: a one-shot command, or a machine that refuses the reservation.
+    /// Asked of the kernel at each call: a one-shot command, or a machine that refuses the reservation. A host that asks for it
+    /// makes one call at a time: a long one holds up the others.
     OnDemand,
 }
 
@@ -33,7 +34,7 @@ const LARGE: u64 = 16 * 1024;
 /// The engines with everything that is shared by all calls.
 pub struct Sandbox {
     small: Arc<Shards>,
-    large: OnceLock<Arc<Shards>>,
+    large: OnceLock<(Arc<Shards>, Option<String>)>,
     fallback: Option<String>,
     limits: Limits,
     cache: Option<CodeCache>,
@@ -54,7 +55,9 @@ impl Sandbox {
     /// # Errors
     /// [`Kind::Internal`] when no engine can be made at all.
     pub fn new(allocator: Allocator, limits: &Limits, cache: Option<CodeCache>, compiler: Option<Compiler>) -> Result<Self, Error> {
-        let (small, fallback) = Shards::new(allocator, limits)?;
+        // Who allocates on demand means to make one call at a time.
+        let slow = (allocator != Allocator::OnDemand).then(Arc::default);
+        let (small, fallback) = Shards::new(allocator, limits, slow)?;
         let places = Places::new(limits.get(Limit::InFlight).min(slots(small.allocator())));
         Ok(Self { small, large: OnceLock::new(), fallback, limits: limits.clone(), cache, compiler, places })
     }
@@ -68,7 +71,7 @@ impl Sandbox {
     /// Why the pool is not used, where it was wanted.
     #[must_use]
     pub fn fallback(&self) -> Option<&str> {
-        self.fallback.as_deref()
+        self.fallback.as_deref().or_else(|| self.large.get()?.1.as_deref())
     }
 
     /// Compiles a component, or takes it from the code cache by its digest, and links it once for all its calls. A file that
@@ -117,11 +120,11 @@ impl Sandbox {
         if size < LARGE {
             return Ok(self.small.clone());
         }
-        if let Some(large) = self.large.get() {
+        if let Some((large, _)) = self.large.get() {
             return Ok(large.clone());
         }
-        let (large, _) = Shards::new(Allocator::Scanned(slots), &self.limits)?;
-        Ok(self.large.get_or_init(|| large).clone())
+        let large = Shards::new(Allocator::Scanned(slots), &self.limits, self.small.slow.clone())?;
+        Ok(self.large.get_or_init(|| large).0.clone())
     }
 
     async fn compile(&self, engine: &Engine, wasm: &[u8], digest: &WasmDigest, limits: &Limits) -> Result<Component, Error> {

@@ -50,7 +50,8 @@ pub(crate) struct Shards {
     more: Box<[OnceLock<Option<Shard>>]>,
     allocator: Allocator,
     limits: Limits,
-    pub(crate) slow: Slow,
+    /// Where long calls go on; `None` where there are no others they could hold up.
+    pub(crate) slow: Option<Arc<Slow>>,
     clock: Arc<Clock>,
 }
 
@@ -59,7 +60,7 @@ pub(crate) type Index = usize;
 
 impl Shards {
     /// The first engine. Where the pool cannot be reserved, instances are allocated on demand, and the reason is returned.
-    pub(crate) fn new(allocator: Allocator, limits: &Limits) -> Result<(Arc<Self>, Option<String>), Error> {
+    pub(crate) fn new(allocator: Allocator, limits: &Limits, slow: Option<Arc<Slow>>) -> Result<(Arc<Self>, Option<String>), Error> {
         let (first, allocator, fallback) = match Shard::new(allocator, limits) {
             Ok(first) => (first, allocator, None),
             Err(error) if allocator != Allocator::OnDemand => {
@@ -73,7 +74,7 @@ impl Shards {
             Allocator::Pool(_) | Allocator::Scanned(_) => std::thread::available_parallelism().map_or(1, usize::from).min(MOST) - 1,
         };
         let more = (0..more).map(|_| OnceLock::new()).collect();
-        let shards = Arc::new(Self { first, more, allocator, limits: limits.clone(), slow: Slow::default(), clock: Arc::default() });
+        let shards = Arc::new(Self { first, more, allocator, limits: limits.clone(), slow, clock: Arc::default() });
         Clock::start(&shards)?;
         Ok((shards, fallback))
     }
