@@ -9,8 +9,8 @@ use palisade_tests::raw::Module;
 use palisade_tests::{World, binary, guest, raw};
 use std::time::{Duration, Instant};
 
-/// How long a call may take.
-const TIME: &str = "1s";
+/// How long a call may take that goes on for ever, and one that another limit ends.
+const TIMES: [&str; 2] = ["1s", "20s"];
 /// No attack costs the host more memory than a call may have and a little for itself.
 const MEMORY: u64 = (128 + 24) << 20;
 /// A hang; the deadlines themselves are told by the error kinds.
@@ -102,6 +102,16 @@ fn by_hand() -> Vec<(&'static str, &'static str, Module<'static>, &'static str)>
             "trap",
         ),
         (
+            "a million calls into WASI",
+            "asks",
+            Module {
+                imports: r#"(import "wasi:random/random@0.2.0" "get-random-bytes" (func $random (param i64 i32)))"#,
+                call: "(loop $l (call $random (i64.const 0) (i32.const 1024)) (br $l)) (i32.const 1024)",
+                ..plain
+            },
+            "limit-calls",
+        ),
+        (
             "1 GiB of random bytes",
             "random",
             Module {
@@ -117,12 +127,12 @@ fn by_hand() -> Vec<(&'static str, &'static str, Module<'static>, &'static str)>
 #[test]
 fn every_attack_ends_with_its_kind_and_costs_no_more_than_a_call_may() {
     let world = World::new();
-    let limits = format!("[limits]\ntime = \"{TIME}\"\n");
+    let limits = |kind: &str| format!("[limits]\ntime = \"{}\"\n", TIMES[usize::from(kind != "limit-time")]);
     let fs = "[capabilities]\nfs = [{ path = \"@workspace/out\", access = \"write\", why = \"tests\" }]\n";
-    let mut plugins = vec![world.plugin("guest", &guest("guest"), &format!("{fs}[limits]\ntime = \"20s\"\n"))];
+    let mut plugins = vec![world.plugin("guest", &guest("guest"), &format!("{fs}{}", limits("ok")))];
     let mut attacks = Vec::new();
     for (what, name, module, kind) in by_hand() {
-        plugins.push(world.plugin(name, &module.component(), &limits));
+        plugins.push(world.plugin(name, &module.component(), &limits(kind)));
         attacks.push(Attack { what, tool: format!("{name}/go"), arguments: "{}", kind });
     }
     let guests = [

@@ -210,3 +210,67 @@ fn a_source_takes_no_more_than_its_places() {
         assert_eq!(kind(call("guest/counter", "{}").await), None, "the places are free again");
     });
 }
+
+/// A host with the guest, whose calls end after 300 ms.
+fn host_of_guest(world: &World, runtime: &tokio::runtime::Runtime) -> Host {
+    let plugin = world.plugin("guest", &guest("guest"), "[limits]\ntime = \"300ms\"\n");
+    let home = world.path("library");
+    std::fs::create_dir(&home).unwrap();
+    let options =
+        Options { profile: Some("trusted".to_owned()), workspace: Some(world.workspace()), plugins: vec![plugin], ..Options::default() };
+    let settings = Settings::resolve(&options, Home::at(&home).unwrap()).unwrap();
+    let compiler = binary();
+    let load = LoadOptions { compiler: Some(&compiler), ..LoadOptions::default() };
+    runtime.block_on(Host::load(settings, load)).unwrap()
+}
+
+/// The folders in `/proc` of this process's threads of a name.
+fn threads(name: &str) -> Vec<std::path::PathBuf> {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
+    tasks.filter(|task| std::fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim() == name)).collect()
+}
+
+fn kind(host: &Host, runtime: &tokio::runtime::Runtime, tool: &str) -> Option<Kind> {
+    let call = host.call(ToolCall::new(tool, "{}"), Verdict::pass(), Run::default(), |_| {});
+    runtime.block_on(call).unwrap().error.map(|e| e.kind)
+}
+
+#[test]
+fn a_call_that_is_busy_goes_on_among_threads_of_lower_priority() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let world = World::new();
+    let host = host_of_guest(&world, &runtime);
+    let nice = |task: &std::path::Path| {
+        let stat = std::fs::read_to_string(task.join("stat")).unwrap();
+        // After the name in brackets, which may hold anything: state is the first, the nice value the seventeenth.
+        stat.rsplit_once(')').unwrap().1.split_whitespace().nth(16).unwrap().to_owned()
+    };
+    assert_eq!(kind(&host, &runtime, "guest/spin"), Some(Kind::LimitTime));
+    let slow = threads("palisade-slow");
+    assert!(!slow.is_empty());
+    assert!(slow.iter().all(|task| nice(task) == "10"), "{:?}", slow.iter().map(|t| nice(t)).collect::<Vec<_>>());
+    assert_eq!(kind(&host, &runtime, "guest/counter"), None, "a quick call after a slow one of its source");
+    drop(host);
+}
+
+#[test]
+fn the_clock_of_an_idle_host_stands_still_and_a_busy_guest_is_stopped_all_the_same() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let world = World::new();
+    let host = host_of_guest(&world, &runtime);
+    let wakings = || -> Vec<String> {
+        let status = |task: &std::path::PathBuf| std::fs::read_to_string(task.join("status")).unwrap_or_default();
+        let line = |status: String| status.lines().find(|l| l.starts_with("voluntary_ctxt_switches")).unwrap_or_default().to_owned();
+        threads("palisade-epoch").iter().map(|task| line(status(task))).collect()
+    };
+    let still = || {
+        let first = wakings();
+        std::thread::sleep(Duration::from_millis(200));
+        !first.is_empty() && first == wakings()
+    };
+    let started = Instant::now();
+    while !still() {
+        assert!(started.elapsed() < Duration::from_secs(20), "it never rests");
+    }
+    assert_eq!(kind(&host, &runtime, "guest/spin"), Some(Kind::LimitTime));
+}

@@ -10,9 +10,9 @@
 mod definitions;
 mod manifest;
 
+pub use definitions::ToolSpec;
 #[cfg(fuzzing)]
 pub(crate) use definitions::check as check_definitions;
-pub use definitions::ToolSpec;
 pub use manifest::Manifest;
 
 use crate::clean;

@@ -259,6 +259,28 @@ mod tests {
     }
 
     #[test]
+    fn a_file_is_known_until_anything_of_it_changes_even_with_its_size_and_time_kept() {
+        let (temp, engine, code) = (tempfile::tempdir().unwrap(), engine(), [3; 32]);
+        let cache = CodeCache::open(&temp.path().join("cache"), [1; 32]).unwrap();
+        cache.store(&engine, &code, &self::code(&engine));
+        let path = temp.path().join("component");
+        std::fs::write(&path, "first").unwrap();
+        let stamp = || Stamp::of(&std::fs::File::open(&path).unwrap()).unwrap();
+        cache.know(&engine, &stamp(), &code);
+        assert!(cache.load_known(&engine, &stamp()).is_none(), "it changed a moment ago");
+        // The system alone sets the time of a change, so there is nothing but to wait.
+        while !stamp().is_settled() {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        cache.know(&engine, &stamp(), &code);
+        assert_eq!(cache.load_known(&engine, &stamp()).unwrap().0, code);
+        let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
+        std::fs::write(&path, "other").unwrap();
+        std::fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+        assert!(cache.load_known(&engine, &stamp()).is_none(), "only the time of its change tells");
+    }
+
+    #[test]
     fn what_was_used_least_recently_makes_room() {
         let (temp, engine) = (tempfile::tempdir().unwrap(), engine());
         let code = code(&engine);
