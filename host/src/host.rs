@@ -134,7 +134,6 @@ impl Host {
         let mut allocator = None;
         // Nothing of a withheld subsystem is touched, and without sources there is nothing to compile for.
         if !settings.plugin_dirs.is_empty() {
-            crate::schema::warm();
             let cache = code_cache(&settings.home);
             if cache.is_none() {
                 warnings.push(format!("compiled code is not kept: {} is not this user's alone", settings.home.cache.display()));

@@ -21,3 +21,5 @@ pub use error::{Error, Kind};
 pub use host::{Explanation, Host, LoadOptions, POOL, Tool, ToolCall, code_cache};
 pub use palisade_policy as policy;
 pub use schema::Schema;
+#[doc(hidden)]
+pub use schema::warm as warm_schemas;

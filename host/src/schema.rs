@@ -20,8 +20,8 @@ const PATTERN: usize = 64 * 1024;
 const PATTERNS: usize = 64;
 
 /// Builds what every first check of a schema needs, on a thread of its own: it takes a millisecond, as long as all else
-/// that a cold start does before it.
-pub(crate) fn warm() {
+/// that a cold call does before it. Who is about to call one tool says so first.
+pub fn warm() {
     let build = || jsonschema::draft202012::meta::is_valid(&Value::Bool(true));
     // Without the thread the first check does it.
     let _ = std::thread::Builder::new().name("palisade-schema".to_owned()).spawn(build);

@@ -24,8 +24,6 @@ pub async fn run(context: &Context, args: CallArgs) -> Result<ExitCode, Error> {
     let run = Run { progress: None, cancelled: Some(context.cancelled.clone()) };
     let record = host.call(call, Verdict::pass(), run, |decision| context.out.decided(decision)).await?;
     context.out.ended(&record);
-    // The process ends here: what the system takes back at once would take us longer than the call.
-    std::mem::forget(host);
     finish(context, &record)
 }
 

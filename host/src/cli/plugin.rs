@@ -33,7 +33,7 @@ async fn list(context: &Context) -> Result<ExitCode, Error> {
     let document = json!({"plugins": plugins.iter().map(|p| summary(p)).collect::<Vec<_>>()});
     context.out.payload(&document, || {
         if plugins.is_empty() {
-            return format!("no plugins: {}", palisade::session::init(&host)["plugin_init"].reason);
+            return format!("no plugins: {}", palisade::session::init(host)["plugin_init"].reason);
         }
         let line = |p: &Plugin| {
             format!("{} {} in {}: {}", p.manifest.name, p.manifest.version, p.folder, clean::line(&p.manifest.description, clean::NAME))

@@ -34,7 +34,7 @@ pub async fn run(context: &Context, args: ToolsArgs) -> Result<ExitCode, Error> 
     let document = json!({"tools": listed.iter().map(|(tool, denial)| entry(tool, denial.as_ref())).collect::<Vec<Value>>()});
     context.out.payload(&document, || {
         if listed.is_empty() {
-            return empty(&host);
+            return empty(host);
         }
         listed.iter().map(|(tool, denial)| line(tool, denial.as_ref())).collect::<Vec<_>>().join("\n")
     })?;

@@ -83,7 +83,7 @@ impl<'a> Grants<'a> {
             return Ok(());
         }
         let mut roots = vec![("the workspace", self.workspace.folder.path().to_owned())];
-        roots.extend(user_home().map(|home| ("your home folder", home)));
+        roots.extend(user_home().map(|home| ("your home folder", home.to_owned())));
         no_git(folder)?;
         write_refusal(folder, &roots, &self.protected).map_err(|e| format!("it may not be written: {e}"))
     }

@@ -6,6 +6,7 @@
 use crate::error::{Error, Kind};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 /// Name of the key in the state folder.
 const KEY: &str = "cache.key";
@@ -108,11 +109,14 @@ fn read_key(path: &Path) -> Option<[u8; 32]> {
     if private { bytes.try_into().ok() } else { None }
 }
 
-/// The user's home folder, resolved.
+/// The user's home folder, resolved once.
 #[must_use]
-pub fn user_home() -> Option<PathBuf> {
-    let home = std::env::var_os("HOME").map(PathBuf::from).filter(|p| p.is_absolute())?;
-    Some(resolve_existing(&home))
+pub fn user_home() -> Option<&'static Path> {
+    static HOME: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
+        let home = std::env::var_os("HOME").map(PathBuf::from).filter(|p| p.is_absolute())?;
+        Some(resolve_existing(&home))
+    });
+    HOME.as_deref()
 }
 
 /// Makes a folder of Palisade's and all above it that are missing, for this user alone.

@@ -421,11 +421,10 @@ fn absolute(written: &str) -> Option<PathBuf> {
 /// A path as an operator reads it: relative to the workspace, or from `~/`.
 #[must_use]
 pub fn shown(path: &Path, workspace: &Path) -> String {
-    let home = user_home();
     if let Ok(below) = path.strip_prefix(workspace) {
         return below.display().to_string();
     }
-    match home.as_deref().and_then(|h| path.strip_prefix(h).ok()) {
+    match user_home().and_then(|h| path.strip_prefix(h).ok()) {
         Some(below) => format!("~/{}", below.display()),
         None => path.display().to_string(),
     }

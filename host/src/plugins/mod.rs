@@ -22,7 +22,7 @@ use crate::files::{Folder, ReadError};
 use crate::sandbox::{AT_ONCE, Prepared, Reach, Sandbox, WasmDigest};
 use palisade_policy::{Capability, Effective, Grant, Identity, Limit, Limits, Origin, effective};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -144,7 +144,7 @@ pub async fn load_folder(
 
 fn find(settings: &Settings, quarantined: &mut Vec<Quarantined>) -> Vec<Found> {
     let mut by_name: BTreeMap<String, Vec<Found>> = BTreeMap::new();
-    let mut seen: Vec<PathBuf> = Vec::new();
+    let mut seen: HashSet<PathBuf> = HashSet::new();
     let mut broken = |source: String, key: String, error: Error| quarantined.push(Quarantined { source, key, error });
     for dir in &settings.plugin_dirs {
         let shown_dir = clean::line(&dir.folder.display().to_string(), clean::NAME);
@@ -161,10 +161,9 @@ fn find(settings: &Settings, quarantined: &mut Vec<Quarantined>) -> Vec<Found> {
         };
         for folder in folders {
             // One folder named twice is one plugin.
-            if seen.iter().any(|path| path == folder.path()) {
+            if !seen.insert(folder.path().to_owned()) {
                 continue;
             }
-            seen.push(folder.path().to_owned());
             let key = last_part(folder.path());
             let shown_folder = clean::line(&shown(folder.path(), settings.workspace.folder.path()), clean::NAME);
             match read_manifest(settings, folder, dir.scope) {

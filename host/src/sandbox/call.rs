@@ -4,16 +4,14 @@ use crate::error::Kind;
 use crate::sandbox::bindings::{PluginPre, palisade::plugin::types};
 use crate::sandbox::cache::{CodeCache, WasmDigest, load_own};
 use crate::sandbox::folders::Stuck;
+use crate::sandbox::pace::{Pace, note_tick};
 use crate::sandbox::shards::{Index, Shard, Shards};
+use crate::sandbox::slow::threads;
 use crate::sandbox::state::{HostCalls, State};
 use crate::sandbox::wasi::Reach;
 use crate::sandbox::written::Written;
 use palisade_policy::{Limit, Limits};
-use std::cell::Cell;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc, watch};
 use wasmtime::component::Component;
@@ -32,8 +30,7 @@ pub struct Prepared {
     /// Where its code and definitions are kept, and under which digest.
     kept: Option<(CodeCache, WasmDigest)>,
     stuck: Stuck,
-    /// Whether its last call was a long one: then the next does not start between quick ones.
-    long: AtomicBool,
+    pace: Pace,
 }
 
 impl std::fmt::Debug for Prepared {
@@ -171,8 +168,9 @@ impl Prepared {
         kept: Option<(CodeCache, WasmDigest)>,
     ) -> Result<Self, String> {
         let linked = link(shards.get(0), &component)?;
+        let pace = Pace::new(if shards.slow.is_some() { threads() } else { 1 });
         let more = (1..shards.len()).map(|_| OnceLock::new()).collect();
-        Ok(Self { shards, component, linked, more, places, kept, stuck: Stuck::default(), long: AtomicBool::new(false) })
+        Ok(Self { shards, component, linked, more, places, kept, stuck: Stuck::default(), pace })
     }
 
     /// The component in the engine of this thread.
@@ -208,7 +206,7 @@ impl Prepared {
     /// Runs one tool in a fresh instance, for at most `time`. Not public: whoever holds a component still has to go through
     /// the gate.
     ///
-    /// It starts on the thread of the caller. When it used up a whole tick it goes on among the slow.
+    /// It starts on the thread of the caller. When it used up a whole tick it goes on among the slow, see [`Pace`].
     pub(crate) async fn call(
         self: Arc<Self>,
         tool: &str,
@@ -236,10 +234,14 @@ impl Prepared {
         let report = match &self.shards.slow {
             None => job.await,
             Some(slow) => {
-                let ended = if self.long.load(Ordering::Relaxed) { None } else { until_busy(job.as_mut()).await };
+                let ended = if self.pace.is_long() { None } else { self.pace.until_busy(job.as_mut()).await };
                 match ended {
                     Some(report) => report,
-                    None => slow.run(job).await.unwrap_or_else(|| Report::failed(gone())),
+                    None => {
+                        let prepared = self.clone();
+                        let rest = async move { prepared.pace.in_turn(job).await };
+                        slow.run(Box::pin(rest)).await.unwrap_or_else(|| Report::failed(gone()))
+                    }
                 }
             }
         };
@@ -293,11 +295,6 @@ fn link(shard: &Shard, component: &Component) -> Result<PluginPre<State>, String
     PluginPre::new(pre).map_err(|e| format!("the component does not export palisade:plugin/tools: {e:#}"))
 }
 
-thread_local! {
-    /// Whether the guest that ran on this thread just now used up a tick.
-    static BUSY: Cell<bool> = const { Cell::new(false) };
-}
-
 fn store(engine: &Engine, state: State, limits: &Limits) -> Store<State> {
     let mut store = Store::new(engine, state);
     store.limiter(|state| &mut state.limiter);
@@ -306,27 +303,13 @@ fn store(engine: &Engine, state: State, limits: &Limits) -> Store<State> {
         let state = store.data_mut();
         // A flood of calls that the engine answers by itself ends here, at most a tick late.
         state.check_calls()?;
-        state.ticks += 1;
-        BUSY.set(true);
+        note_tick();
         Ok(UpdateDeadline::Yield(1))
     });
     // Bounds what the host allocates for one string or list before it does so.
     store.set_hostcall_fuel(limits.size(Limit::Result).max(limits.size(Limit::Arguments)));
     store.set_max_component_handles(limits.size(Limit::Handles));
     store
-}
-
-/// Runs a call until it ended, or until it used up a tick: then `None`, and it can go on elsewhere.
-async fn until_busy<T>(mut job: Pin<&mut impl Future<Output = T>>) -> Option<T> {
-    std::future::poll_fn(|context| {
-        BUSY.set(false);
-        match job.as_mut().poll(context) {
-            Poll::Ready(ended) => Poll::Ready(Some(ended)),
-            Poll::Pending if BUSY.get() => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        }
-    })
-    .await
 }
 
 /// All that one call needs, so that it can move from thread to thread.
@@ -370,7 +353,6 @@ impl Job {
             Ok(Ok(Err(types::ToolError { message }))) => Err(Failure::new(Kind::ToolFailed, message)),
             Ok(Ok(Ok(contents))) => checked(contents, &limits),
         };
-        prepared.long.store(state.ticks > 0, Ordering::Relaxed);
         Report { result, memory_peak: state.limiter.peak(), log: std::mem::take(&mut state.log), log_dropped: state.log_dropped }
     }
 }

@@ -169,6 +169,8 @@ pub fn engine_config(allocator: Allocator, limits: &Limits) -> Config {
     config.epoch_interruption(true);
     config.memory_init_cow(true);
     config.wasm_backtrace_max_frames(None);
+    // For debuggers and profilers alone, and registering it is slow where many components are loaded.
+    config.native_unwind_info(false);
     if let Allocator::Pool(slots) | Allocator::Scanned(slots) = allocator {
         let mut pool = PoolingAllocationConfig::new();
         pool.total_component_instances(slots);

@@ -14,6 +14,7 @@ mod compile;
 mod engine;
 mod folders;
 mod limiter;
+mod pace;
 mod shards;
 mod slow;
 mod state;

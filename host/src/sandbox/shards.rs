@@ -32,7 +32,10 @@ pub(crate) struct Shard {
 
 impl Shard {
     fn new(allocator: Allocator, limits: &Limits) -> Result<Self, Error> {
-        let engine = Engine::new(&engine_config(allocator, limits)).map_err(|e| Error::internal("the engine", &e))?;
+        let mut config = engine_config(allocator, limits);
+        // Nothing is compiled in this process, see the compiler; without one an engine is also made sooner.
+        config.enable_compiler(false);
+        let engine = Engine::new(&config).map_err(|e| Error::internal("the engine", &e))?;
         let mut linker = Linker::new(&engine);
         let link = |linker: &mut Linker<State>| {
             wasmtime_wasi::p2::add_to_linker_async(linker)?;

@@ -4,6 +4,7 @@
 //! here, on threads of lower priority: a quick call then waits for no more than one tick of a guest it shares a thread with,
 //! and the system lets it run before all of these.
 
+use std::sync::LazyLock;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 
@@ -29,10 +30,15 @@ impl Slow {
     }
 }
 
+/// How many there are. Asked once: the system reads several files to answer.
+pub(crate) fn threads() -> usize {
+    static THREADS: LazyLock<usize> = LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from));
+    *THREADS
+}
+
 fn start() -> Option<Runtime> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let mut builder = Builder::new_multi_thread();
-    builder.worker_threads(threads).thread_name("palisade-slow").enable_time();
+    builder.worker_threads(threads()).thread_name("palisade-slow").enable_time();
     // On Linux a priority is a thread's own; elsewhere it would be the whole program's.
     #[cfg(target_os = "linux")]
     builder.on_thread_start(|| {

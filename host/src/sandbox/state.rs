@@ -27,8 +27,6 @@ pub(crate) struct State {
     last_progress: Option<Instant>,
     host_calls: u64,
     host_calls_max: u64,
-    /// How often the guest was busy for a whole tick.
-    pub(crate) ticks: u32,
     pub(crate) written: Option<Written>,
     stuck: Stuck,
 }
@@ -54,7 +52,6 @@ impl State {
             last_progress: None,
             host_calls: 0,
             host_calls_max: limits.get(Limit::HostCalls),
-            ticks: 0,
             written,
             stuck,
         }
