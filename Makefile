@@ -2,6 +2,8 @@
 # make test    all tests
 # make lint    formatting, lints, licenses and advisories, planted secrets
 # make bench   costs, as ratios to a floor measured in the same run
+# make kills   a thousand kills at random moments, and a clean start after each
+# make soak    ten million calls in one process, after which it holds what it held before
 # make attacks what each attack costs the host, printed
 # make fuzz    every fuzz target for a minute; needs cargo-fuzz and a C++ compiler
 # make bench-peers  one small tool as people run such tools today; fetches what it needs from npm and PyPI
@@ -14,7 +16,7 @@ OUT     := $(or $(CARGO_TARGET_DIR),target)
 PLUGINS := $(notdir $(wildcard example-plugins/*))
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: demo test lint bench bench-peers interop attacks fuzz plugins guests setup
+.PHONY: demo test lint bench bench-peers interop attacks kills soak fuzz plugins guests setup
 .DEFAULT_GOAL := test
 
 setup:
@@ -66,7 +68,15 @@ interop: plugins
 
 attacks: guests
 	cargo build --locked --workspace --bins
-	cargo test --locked -p palisade-tests --test attacks -- --nocapture
+	cargo test --locked -p palisade-tests --test attacks --test attacks_at_load -- --nocapture
+
+kills: plugins
+	cargo build --locked --workspace --bins
+	PALISADE_KILLS=1000 cargo test --locked -p palisade-tests --test kills -- --nocapture
+
+soak: plugins guests
+	cargo build --locked --release --workspace --bins
+	cargo bench --locked -p palisade-tests --bench soak
 
 fuzz:
 	fuzz/run.sh 60

@@ -400,7 +400,7 @@ fn arguments(tool: &Tool, given: &[u8]) -> Verdict {
     if given.len() as u64 > limit {
         return deny(format!("they have {} bytes; the limit is {}", given.len(), Limit::Arguments.show(limit)));
     }
-    let checked = json::parse(given).and_then(|value| tool.spec.input.validate(&value));
+    let checked = json::parse(given).and_then(|value| tool.spec.input.validate(&value, given.len()));
     match checked {
         Ok(()) => Verdict::pass(),
         Err(reason) => deny(reason),

@@ -18,6 +18,16 @@ const NODES: usize = 2000;
 const PATTERN: usize = 64 * 1024;
 /// Most patterns of a schema.
 const PATTERNS: usize = 64;
+/// Deepest nesting of `unevaluatedProperties` and `unevaluatedItems`: each level evaluates all below it once more.
+const UNEVALUATED: usize = 2;
+/// Most steps of a validation: bytes of arguments times the weight of the schema. Some half a second.
+const STEPS: u64 = 1 << 28;
+/// Steps of one state of a pattern at one byte, where a step is that of a node of the schema (measured: 11 ns against 1.5).
+const STATE: u64 = 8;
+/// Most of such a product for which every error is gathered to name the place: each takes some 350 bytes.
+const PLACES: u64 = 1 << 18;
+/// Longest value that is quoted in an error, in bytes.
+const QUOTED: usize = 200;
 
 /// Builds what every first check of a schema needs, on a thread of its own: it takes a millisecond, as long as all else
 /// that a cold call does before it. Who is about to call one tool says so first.
@@ -32,7 +42,16 @@ pub fn warm() {
 pub struct Schema {
     text: String,
     value: OnceLock<Value>,
-    validator: OnceLock<Result<jsonschema::Validator, String>>,
+    validator: OnceLock<Result<Built, String>>,
+}
+
+/// A validator, and what it costs.
+#[derive(Debug)]
+struct Built {
+    validator: jsonschema::Validator,
+    nodes: u64,
+    /// Steps for each byte of arguments.
+    weight: u64,
 }
 
 impl Schema {
@@ -49,8 +68,7 @@ impl Schema {
         if !value.is_object() {
             return Err(refuse("the schema is not a JSON object".to_owned()));
         }
-        let mut seen = Seen::default();
-        walk(&value, &value, DEPTH, &mut seen).map_err(refuse)?;
+        Seen::of(&value).map_err(refuse)?;
         if !jsonschema::draft202012::meta::is_valid(&value) {
             return Err(refuse("it is not a JSON Schema of draft 2020-12".to_owned()));
         }
@@ -89,26 +107,49 @@ impl Schema {
         self.validator().map(drop).map_err(|e| Error::new(Kind::Schema, e.to_owned()))
     }
 
-    /// Whether the value is valid.
+    /// How many patterns it has; each keeps some memory once its validator is built.
+    pub(crate) fn patterns(&self) -> usize {
+        Seen::of(self.value()).map_or(0, |seen| seen.patterns)
+    }
+
+    /// Whether a value that was written in so many bytes is valid.
     ///
     /// # Errors
-    /// One sentence: where, and which keyword refused it.
-    pub fn validate(&self, value: &Value) -> Result<(), String> {
-        let validator = self.validator().map_err(str::to_owned)?;
+    /// One sentence: where, and which keyword refused it; or that finding out would take too long.
+    pub fn validate(&self, value: &Value, bytes: usize) -> Result<(), String> {
+        let Built { validator, nodes, weight } = self.validator().map_err(str::to_owned)?;
+        let bytes = bytes as u64;
+        if weight.saturating_mul(bytes) > STEPS {
+            return Err(format!(
+                "they have {bytes} bytes, and with the schema and the patterns of this tool at most {} are checked",
+                STEPS / weight
+            ));
+        }
+        // The plain answer gathers no errors.
+        if validator.is_valid(value) {
+            return Ok(());
+        }
+        if nodes.saturating_mul(bytes) > PLACES {
+            return Err("they are not valid against the tool's schema, and too large to say where".to_owned());
+        }
         validator.validate(value).map_err(|error| {
             let at = error.instance_path().to_string();
             let place = if at.is_empty() { String::new() } else { format!(" at {at}") };
-            format!("{error}{place}")
+            if error.instance().to_string().len() > QUOTED { format!("{}{place}", error.masked()) } else { format!("{error}{place}") }
         })
     }
 
-    fn validator(&self) -> Result<&jsonschema::Validator, &str> {
+    fn validator(&self) -> Result<&Built, &str> {
         let build = || {
+            let seen = Seen::of(self.value())?;
+            let nodes = seen.nodes as u64;
+            let weight = nodes.saturating_add(seen.states.saturating_mul(STATE)).max(1);
             jsonschema::options()
                 .with_draft(jsonschema::Draft::Draft202012)
                 .with_pattern_options(jsonschema::PatternOptions::regex().size_limit(PATTERN).dfa_size_limit(PATTERN))
                 .offline()
                 .build(self.value())
+                .map(|validator| Built { validator, nodes, weight })
                 .map_err(|error| format!("the schema is refused: {error}"))
         };
         self.validator.get_or_init(build).as_ref().map_err(String::as_str)
@@ -120,28 +161,79 @@ impl Schema {
 struct Seen {
     nodes: usize,
     patterns: usize,
+    /// Of all patterns together.
+    states: u64,
+}
+
+impl Seen {
+    fn of(schema: &Value) -> Result<Self, String> {
+        let mut seen = Self::default();
+        walk(schema, schema, Room { depth: DEPTH, unevaluated: UNEVALUATED }, &mut seen)?;
+        Ok(seen)
+    }
+
+    fn pattern(&mut self, text: &str) -> Result<(), String> {
+        self.patterns += 1;
+        if self.patterns > PATTERNS {
+            return Err(format!("the schema has more than {PATTERNS} patterns"));
+        }
+        let rust = jsonschema_regex::to_rust_regex(text).ok();
+        let pattern = rust
+            .and_then(|rust| regex_syntax::parse(&rust).ok())
+            .ok_or("a pattern of the schema is refused: it is malformed, or looks around or back")?;
+        self.states = self.states.saturating_add(states(&pattern));
+        Ok(())
+    }
+}
+
+/// About how many states a machine for the pattern has: each may be looked at for each byte.
+fn states(pattern: &regex_syntax::hir::Hir) -> u64 {
+    use regex_syntax::hir::HirKind;
+    match pattern.kind() {
+        HirKind::Empty | HirKind::Look(_) => 1,
+        HirKind::Literal(text) => text.0.len() as u64,
+        // What is beyond ASCII is told by several bytes.
+        HirKind::Class(_) if pattern.properties().maximum_len() == Some(1) => 1,
+        HirKind::Class(_) => 8,
+        HirKind::Repetition(again) => {
+            let times = again.max.unwrap_or(again.min.saturating_add(1)).max(1);
+            states(&again.sub).saturating_mul(times.into())
+        }
+        HirKind::Capture(group) => states(&group.sub),
+        HirKind::Concat(parts) | HirKind::Alternation(parts) => parts.iter().map(states).fold(0, u64::saturating_add),
+    }
+}
+
+/// How much deeper it may go on the way to a node.
+#[derive(Clone, Copy)]
+struct Room {
+    depth: usize,
+    unevaluated: usize,
 }
 
 /// Counts what is below `node`, following references, and refuses what would not be read as it stands there.
-fn walk(root: &Value, node: &Value, depth: usize, seen: &mut Seen) -> Result<(), String> {
+fn walk(root: &Value, node: &Value, room: Room, seen: &mut Seen) -> Result<(), String> {
     seen.nodes += 1;
     if seen.nodes > NODES {
         return Err(format!("the schema has more than {NODES} nodes after expanding its references"));
     }
-    let Some(depth) = depth.checked_sub(1) else {
+    let Some(depth) = room.depth.checked_sub(1) else {
         return Err(format!("the schema is recursive, or deeper than {DEPTH} after expanding its references"));
     };
+    let mut room = Room { depth, ..room };
     match node {
         Value::Object(map) => {
+            if map.contains_key("unevaluatedProperties") || map.contains_key("unevaluatedItems") {
+                room.unevaluated = room.unevaluated.checked_sub(1).ok_or_else(|| {
+                    format!("`unevaluatedProperties` or `unevaluatedItems` of the schema are more than {UNEVALUATED} deep in each other")
+                })?;
+            }
             for (key, value) in map {
                 clean(key)?;
                 match (key.as_str(), value) {
-                    ("pattern", Value::String(_)) => seen.patterns += 1,
-                    ("patternProperties", Value::Object(map)) => seen.patterns += map.len(),
+                    ("pattern", Value::String(pattern)) => seen.pattern(pattern)?,
+                    ("patternProperties", Value::Object(map)) => map.keys().try_for_each(|pattern| seen.pattern(pattern))?,
                     _ => {}
-                }
-                if seen.patterns > PATTERNS {
-                    return Err(format!("the schema has more than {PATTERNS} patterns"));
                 }
                 match (key.as_str(), value) {
                     // `$ref` as a property's name is followed by an object and not by a text.
@@ -149,17 +241,17 @@ fn walk(root: &Value, node: &Value, depth: usize, seen: &mut Seen) -> Result<(),
                         // An encoded pointer is one thing here and another to the validator.
                         let pointer = target.strip_prefix('#').filter(|p| (p.is_empty() || p.starts_with('/')) && !p.contains('%'));
                         let found = pointer.and_then(|p| root.pointer(p));
-                        walk(root, found.ok_or("a `$ref` of the schema does not point inside it (write #/$defs/NAME)")?, depth, seen)?;
+                        walk(root, found.ok_or("a `$ref` of the schema does not point inside it (write #/$defs/NAME)")?, room, seen)?;
                     }
                     ("$dynamicRef" | "$recursiveRef" | "$id" | "$anchor" | "$dynamicAnchor", Value::String(_)) => {
                         return Err(format!("the schema uses `{key}`; only `$ref` inside the document is read"));
                     }
-                    _ => walk(root, value, depth, seen)?,
+                    _ => walk(root, value, room, seen)?,
                 }
             }
             Ok(())
         }
-        Value::Array(items) => items.iter().try_for_each(|item| walk(root, item, depth, seen)),
+        Value::Array(items) => items.iter().try_for_each(|item| walk(root, item, room, seen)),
         Value::String(text) => clean(text),
         _ => Ok(()),
     }
@@ -208,15 +300,35 @@ mod tests {
         let huge = r#"{"type":"object","properties":{"a":{"pattern":"^(([a-z]{1,100}){1,100}){1,100}$"}}}"#;
         assert!(Schema::parse_arguments(huge).unwrap().build().is_err());
         let lookbehind = r#"{"type":"object","properties":{"a":{"pattern":"(?<=x)y"}}}"#;
-        assert!(Schema::parse_arguments(lookbehind).unwrap().build().is_err());
+        assert!(Schema::parse_arguments(lookbehind).unwrap_err().message.contains("looks around"));
+    }
+
+    #[test]
+    fn what_would_take_too_long_to_check_or_to_explain_is_refused_in_one_sentence() {
+        let parse = |text: &str| Schema::parse_arguments(text).unwrap();
+        let nested = |levels: usize| {
+            let open = r#"{"type":"object","unevaluatedProperties":{"type":"integer"},"if":"#.repeat(levels);
+            format!("{open}true{}", "}".repeat(levels))
+        };
+        parse(&nested(UNEVALUATED));
+        assert!(Schema::parse_arguments(&nested(UNEVALUATED + 1)).unwrap_err().message.contains("unevaluatedProperties"));
+        let slow = parse(r#"{"type":"object","properties":{"a":{"pattern":"[ab]*a[ab]{700}[de]"}}}"#);
+        let letters = |n: usize| serde_json::json!({"a": "ab".repeat(n)});
+        assert!(slow.validate(&letters(1000), 2008).unwrap_err().contains("does not match"));
+        assert!(slow.validate(&letters(50_000), 100_008).unwrap_err().contains("100008 bytes"));
+        let plain = parse(r#"{"type":"object","properties":{"a":{"pattern":"^[0-9a-f]{8}$"}},"additionalProperties":false}"#);
+        let hit = plain.validate(&letters(250_000), 500_008).unwrap_err();
+        assert_eq!(hit, "they are not valid against the tool's schema, and too large to say where");
+        let quoted = plain.validate(&letters(500), 1008).unwrap_err();
+        assert!(quoted.len() < 100 && quoted.ends_with(" at /a"), "{quoted}");
     }
 
     #[test]
     fn a_refusal_names_the_place() {
         let schema =
             Schema::parse_arguments(r#"{"type":"object","properties":{"n":{"type":"integer"}},"additionalProperties":false}"#).unwrap();
-        assert!(schema.validate(&serde_json::json!({"n": 1})).is_ok());
-        assert!(schema.validate(&serde_json::json!({"n": "x"})).unwrap_err().contains("/n"));
-        assert!(schema.validate(&serde_json::json!({"m": 1})).unwrap_err().contains("'m'"));
+        assert!(schema.validate(&serde_json::json!({"n": 1}), 8).is_ok());
+        assert!(schema.validate(&serde_json::json!({"n": "x"}), 10).unwrap_err().contains("/n"));
+        assert!(schema.validate(&serde_json::json!({"m": 1}), 8).unwrap_err().contains("'m'"));
     }
 }

@@ -1,5 +1,7 @@
 //! A small world for each test: a home, a workspace, plugins, and the real binary in it.
 
+pub mod bench;
+pub mod cost;
 pub mod raw;
 
 use serde_json::Value;

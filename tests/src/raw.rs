@@ -12,13 +12,18 @@ pub struct Module<'t> {
     pub extra: &'t str,
     /// Stands at the start of its allocator.
     pub allocate: &'t str,
+    /// The schema of the arguments of its tool.
+    pub schema: &'t str,
+    /// The body of its `definitions`, which leaves the address of a list; 1100 is that of the one definition, at 1216.
+    pub definitions: &'t str,
     /// The body of its `call`, which leaves the address of a result; 1024 is that of an empty list.
     pub call: &'t str,
 }
 
 impl Default for Module<'_> {
     fn default() -> Self {
-        Self { imports: "", extra: "", allocate: "", call: "(i32.const 1024)" }
+        let (schema, definitions) = (r#"{"type":"object"}"#, "(i32.const 1100)");
+        Self { imports: "", extra: "", allocate: "", schema, definitions, call: "(i32.const 1024)" }
     }
 }
 
@@ -50,11 +55,16 @@ impl Module<'_> {
     /// When the text is no module of that world.
     #[must_use]
     pub fn component(&self) -> Vec<u8> {
-        let Self { imports, extra, allocate, call } = self;
+        let Self { imports, extra, allocate, schema, definitions, call } = self;
+        // A long one has pages of its own, above what is allocated from.
+        let (place, pages) = if schema.len() < 900 { (2056, 1) } else { (1 << 16, 1 + schema.len().div_ceil(1 << 16)) };
+        let bytes = |bytes: &[u8]| bytes.iter().map(|byte| format!("\\{byte:02x}")).collect::<String>();
+        let number = |number: usize| bytes(&u32::try_from(number).expect("a number of 32 bits").to_le_bytes());
+        let (written, at, length) = (bytes(schema.as_bytes()), number(place), number(schema.len()));
         let module = format!(
             r#"(module
                 {imports}
-                (memory (export "memory") 1)
+                (memory (export "memory") {pages})
                 {extra}
                 (global $next (mut i32) (i32.const 4096))
                 (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (local i32)
@@ -63,11 +73,11 @@ impl Module<'_> {
                     (global.set $next (i32.add (global.get $next) (i32.and (i32.add (local.get 3) (i32.const 7)) (i32.const -8))))
                     (local.get 4))
                 (data (i32.const 2048) "go")
-                (data (i32.const 2056) "{{\"type\":\"object\"}}")
+                (data (i32.const {place}) "{written}")
                 ;; A list of one definition: name, no title, a description, a schema, neither output schema nor annotations.
                 (data (i32.const 1100) "\c0\04\00\00\01\00\00\00")
-                (data (i32.const 1216) "\00\08\00\00\02\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00\08\00\00\02\00\00\00\08\08\00\00\11\00\00\00")
-                (func (export "palisade:plugin/tools@0.1.0#definitions") (result i32) (i32.const 1100))
+                (data (i32.const 1216) "\00\08\00\00\02\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00\08\00\00\02\00\00\00{at}{length}")
+                (func (export "palisade:plugin/tools@0.1.0#definitions") (result i32) {definitions})
                 (func (export "palisade:plugin/tools@0.1.0#call") (param i32 i32 i32 i32) (result i32) {call})
             )"#
         );
@@ -87,6 +97,20 @@ impl Module<'_> {
 #[must_use]
 pub fn component(extra: &str, call: &str) -> Vec<u8> {
     Module { extra, call, ..Module::default() }.component()
+}
+
+/// A component whose one function keeps a compiler busy: many locals, all of them permuted in a loop.
+#[must_use]
+pub fn bomb(locals: usize) -> Vec<u8> {
+    // From memory, or they would all be the constant 0.
+    let start: String = (0..locals).map(|i| format!("(local.set {i} (i64.load (i32.const {})))", i % 8000)).collect();
+    let shift: String = (0..locals).map(|i| format!("(local.get {})", (i * 7919 + 13) % locals)).collect();
+    let store: String = (0..locals).rev().map(|i| format!("(local.set {i})")).collect();
+    let extra = format!(
+        "(func $bomb (local {}) {start} (loop {shift} {store} (br_if 0 (i32.wrap_i64 (local.get 0)))) (i64.store (i32.const 0) (local.get 1)))",
+        "i64 ".repeat(locals)
+    );
+    component(&extra, "(call $bomb) (i32.const 1024)")
 }
 
 /// A component that sleeps in the host for so many milliseconds.

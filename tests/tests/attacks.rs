@@ -5,16 +5,14 @@ use palisade::config::{Home, Options, Settings};
 use palisade::policy::Verdict;
 use palisade::sandbox::Run;
 use palisade::{Host, LoadOptions, ToolCall};
+use palisade_tests::cost::{Cost, Table, measured};
 use palisade_tests::raw::Module;
 use palisade_tests::{World, binary, guest, raw};
-use std::time::{Duration, Instant};
 
 /// How long a call may take that goes on for ever, and one that another limit ends.
 const TIMES: [&str; 2] = ["1s", "20s"];
 /// No attack costs the host more memory than a call may have and a little for itself.
-const MEMORY: u64 = (128 + 24) << 20;
-/// A hang; the deadlines themselves are told by the error kinds.
-const HANG: Duration = Duration::from_secs(60);
+const MOST: Cost = Cost::mib(128 + 24);
 
 /// Name, tool of the guest or component, arguments, and the kind it must end with; `ok` where the flood is dropped.
 struct Attack {
@@ -186,31 +184,17 @@ fn every_attack_ends_with_its_kind_and_costs_no_more_than_a_call_may() {
     for attack in &attacks[..2] {
         call(&attack.tool, attack.arguments);
     }
-    println!("{:<40} {:<13} {:>9} {:>10}", "attack", "ends as", "time", "memory");
+    let mut table = Table::new("attack");
     for Attack { what, tool, arguments, kind } in &attacks {
-        let before = status("VmRSS");
-        std::fs::write("/proc/self/clear_refs", "5").unwrap();
-        let start = Instant::now();
-        let record = call(tool, arguments);
-        let (took, grown) = (start.elapsed(), status("VmHWM").saturating_sub(before));
-        let ended = record.error.as_ref().map_or("ok", |e| e.kind.name());
-        println!("{what:<40} {ended:<13} {:>6} ms {:>6} KiB", took.as_millis(), grown >> 10);
-        assert_eq!(ended, *kind, "{what}: {:?}", record.error);
-        assert!(grown < MEMORY, "{what} cost {grown} bytes");
-        assert!(took < HANG, "{what} took {took:?}");
+        let (record, cost) = measured(|| call(tool, arguments));
+        table.row(what, record.error.as_ref().map_or("ok", |e| e.kind.name()), kind, cost, MOST);
     }
+    table.end();
     let record = call("guest/echo", r#"{"text":"still here"}"#);
     assert!(record.error.is_none(), "{:?}", record.error);
     let out = std::fs::read_dir(world.path("workspace/out")).unwrap();
     let sizes: Vec<u64> = out.map(|entry| entry.unwrap().metadata().unwrap().len()).collect();
     assert!(sizes.len() <= 10_000 + 3 && sizes.iter().sum::<u64>() <= 2 * (256 << 20), "{} files", sizes.len());
-}
-
-/// A value of this process, in bytes.
-fn status(key: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':')).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
 }
 
 #[test]

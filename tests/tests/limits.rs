@@ -8,19 +8,6 @@ use palisade_tests::{World, answer, binary, example, guest, raw};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// A component whose one function keeps a compiler busy: many locals, all of them permuted in a loop.
-fn bomb(locals: usize) -> Vec<u8> {
-    // From memory, or they would all be the constant 0.
-    let start: String = (0..locals).map(|i| format!("(local.set {i} (i64.load (i32.const {})))", i % 8000)).collect();
-    let shift: String = (0..locals).map(|i| format!("(local.get {})", (i * 7919 + 13) % locals)).collect();
-    let store: String = (0..locals).rev().map(|i| format!("(local.set {i})")).collect();
-    let extra = format!(
-        "(func $bomb (local {}) {start} (loop {shift} {store} (br_if 0 (i32.wrap_i64 (local.get 0)))) (i64.store (i32.const 0) (local.get 1)))",
-        "i64 ".repeat(locals)
-    );
-    raw::component(&extra, "(call $bomb) (i32.const 1024)")
-}
-
 /// Runs `status` with its own cache, so that everything is compiled.
 fn status(world: &World) -> serde_json::Value {
     let plugins = world.path("plugins").display().to_string();
@@ -32,8 +19,8 @@ fn status(world: &World) -> serde_json::Value {
 #[test]
 fn a_component_that_keeps_a_compiler_busy_is_set_aside_and_its_neighbours_are_served() {
     let world = World::new();
-    world.user_config("[limits]\ncompile_time = \"1s\"\n");
-    world.plugin("bomb", &bomb(12_000), "");
+    world.user_config("[limits]\ncompile_time = \"3s\"\n");
+    world.plugin("bomb", &raw::bomb(30_000), "");
     world.plugin("good", &guest("guest"), "");
     let started = Instant::now();
     let status = status(&world);
@@ -61,7 +48,7 @@ fn a_compiler_that_needs_too_much_memory_ends_alone() {
 /// Starts a call that compiles for long, and gives back the process, its compiler's id and what the compiler's environment is.
 #[allow(clippy::zombie_processes, reason = "the caller collects it")]
 fn compiling(world: &World) -> (Child, i32, Vec<u8>) {
-    world.plugin("bomb", &bomb(30_000), "");
+    world.plugin("bomb", &raw::bomb(30_000), "");
     let plugin = world.path("plugins/bomb").display().to_string();
     let mut command = world.command(&["--profile", "trusted", "--format", "json", "--plugin", &plugin, "call", "bomb/go"]);
     command.env("XDG_CACHE_HOME", world.path("home/cache")).stdout(Stdio::piped()).stderr(Stdio::piped());

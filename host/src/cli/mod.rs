@@ -205,6 +205,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode, Error
 /// A server runs many calls at once; every other command waits for one thing at a time.
 fn runtime(server: bool) -> std::io::Result<tokio::runtime::Runtime> {
     let mut builder = if server { tokio::runtime::Builder::new_multi_thread() } else { tokio::runtime::Builder::new_current_thread() };
+    palisade::sandbox::bound_file_threads(&mut builder);
     builder.enable_time().build()
 }
 

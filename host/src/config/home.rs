@@ -77,6 +77,8 @@ impl Home {
     pub fn key(&self) -> Result<[u8; 32], Error> {
         make_folder(&self.state)?;
         let path = self.state.join(KEY);
+        // What a killed process left of a key.
+        crate::files::sweep(&self.state);
         if let Some(key) = read_key(&path) {
             return Ok(key);
         }

@@ -10,6 +10,8 @@ use std::collections::HashMap;
 
 /// Most tools of one source.
 const TOOLS: usize = 256;
+/// Most patterns in all schemas of a source: each takes some 30 kB where its validator is in use.
+const PATTERNS: usize = 512;
 /// Largest definition, in bytes.
 const SIZE: usize = 64 * 1024;
 
@@ -37,10 +39,11 @@ pub(crate) fn check(source: &SourceName, given: Vec<Definition>, quarantined: &m
     let mut count: HashMap<String, usize> = HashMap::new();
     given.iter().for_each(|definition| *count.entry(definition.name.clone()).or_default() += 1);
     let mut tools = Vec::new();
+    let mut patterns = 0;
     for definition in given {
         let id = format!("{source}/{}", definition.name);
         let checked = match count[&definition.name] {
-            1 => one(&id, definition),
+            1 => one(&id, definition, &mut patterns),
             n => Err(Error::new(Kind::Schema, format!("{source} defines {n} tools with the id {}", clean::line(&id, clean::NAME)))),
         };
         match checked {
@@ -70,7 +73,7 @@ fn title(given: Option<String>) -> Option<String> {
     given.map(|title| clean::line(&title, clean::NAME))
 }
 
-fn one(id: &str, given: Definition) -> Result<ToolSpec, Error> {
+fn one(id: &str, given: Definition, patterns: &mut usize) -> Result<ToolSpec, Error> {
     let Definition { name, title, description, input_schema, output_schema, hints } = given;
     let shown = clean::line(id, clean::NAME);
     let about = |error: Error| Error { message: format!("{shown}: {}", error.message), ..error };
@@ -80,6 +83,13 @@ fn one(id: &str, given: Definition) -> Result<ToolSpec, Error> {
         return Err(about(Error::new(Kind::Schema, format!("its definition has {size} bytes; at most {SIZE} are read"))));
     }
     let input = Schema::parse_arguments(&input_schema).and_then(|schema| schema.build().map(|()| schema)).map_err(about)?;
-    let output = output_schema.map(|text| Schema::parse(&text)).transpose().map_err(about)?;
+    let output = output_schema.as_deref().map(Schema::parse).transpose().map_err(about)?;
+    let more = input.patterns() + output.as_ref().map_or(0, Schema::patterns);
+    if *patterns + more > PATTERNS {
+        return Err(about(Error::new(Kind::Schema, format!("the schemas of its source have more than {PATTERNS} patterns"))));
+    }
+    *patterns += more;
+    // What was built to check it is built again when the first call needs it.
+    let (input, output) = (Schema::checked_before(input_schema), output_schema.map(Schema::checked_before));
     Ok(ToolSpec { id, title: self::title(title), description: clean::model(&description), input, output, hints })
 }

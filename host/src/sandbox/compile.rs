@@ -23,8 +23,10 @@ pub(crate) const AT_ONCE: usize = 2;
 const TOTAL: Duration = Duration::from_secs(600);
 /// Wall time for each second of CPU time: a busy machine gives a compiler half a core.
 const WALL: u32 = 2;
-/// Most code for a byte of component; compilers give three to four.
-const CODE: u64 = 64;
+/// Most code for a byte of component; compilers give three to eight.
+const CODE: u64 = 16;
+/// Most code in any case, in bytes: a small component may still have tables and data.
+const SMALL: u64 = 4 << 20;
 /// Longest sentence of a compiler, in bytes.
 const SENTENCE: u64 = 4096;
 
@@ -58,7 +60,7 @@ impl Compiler {
     ///
     /// # Errors
     /// [`Kind::Component`]: it is not one, or compiling it costs too much.
-    pub(crate) async fn compile(&self, wasm: &[u8], limits: &Limits) -> Result<Vec<u8>, Error> {
+    pub(crate) async fn compile(&self, wasm: Vec<u8>, limits: &Limits) -> Result<Vec<u8>, Error> {
         let refuse = |why: String| Error::new(Kind::Component, format!("the component does not compile: {why}"));
         let _place = self.at_once.acquire().await;
         let left = *self.left.lock().map_err(|e| Error::internal("the time for compiling", &e))?;
@@ -85,11 +87,12 @@ impl Compiler {
                     ),
                 }))
             }
+            Ended::TooMuch(most) => Err(refuse(format!("its code has more than {most} bytes: {CODE} for each of its own, or {SMALL}"))),
             Ended::TooSlow => Err(refuse(format!("it took longer than {} (`compile_time`)", show(started.elapsed())))),
         }
     }
 
-    async fn run(&self, wasm: &[u8], limits: &Limits, wall: Duration) -> Result<Ended, Error> {
+    async fn run(&self, wasm: Vec<u8>, limits: &Limits, wall: Duration) -> Result<Ended, Error> {
         let io = |e: std::io::Error| Error::io(format!("the compiler {}", self.program.display()), &e);
         let mut command = Command::new(&self.program);
         let cpu = limits.time(Limit::CompileTime).as_secs_f64().ceil();
@@ -100,23 +103,28 @@ impl Compiler {
         let (Some(mut stdin), Some(stdout), Some(stderr)) = pipes else {
             return Err(Error::new(Kind::Internal, "the compiler has no pipes"));
         };
-        let wasm = wasm.to_vec();
-        let most = (wasm.len() as u64).saturating_mul(CODE).max(1 << 20);
+        let most = (wasm.len() as u64).saturating_mul(CODE).max(SMALL);
         let (sender, receiver) = oneshot::channel();
         let talk = move || {
             // A compiler that stops reading has something to say.
             let _ = stdin.write_all(&wasm);
             drop((stdin, wasm));
-            let mut out = (Vec::new(), Vec::new());
-            let read = stdout.take(most).read_to_end(&mut out.0).and_then(|_| stderr.take(SENTENCE).read_to_end(&mut out.1));
+            let (mut code, mut sentence) = (Vec::new(), Vec::new());
+            let read = stdout.take(most + 1).read_to_end(&mut code).and_then(|read| {
+                // One that has more to write does not end by itself.
+                if read as u64 > most { Ok(None) } else { stderr.take(SENTENCE).read_to_end(&mut sentence).map(Some) }
+            });
             // Nobody may wait any more.
-            let _ = sender.send(read.map(|_| out));
+            let _ = sender.send(read.map(|read| read.map(|_| (code, sentence))));
         };
         std::thread::Builder::new().name("palisade-compile".to_owned()).spawn(talk).map_err(io)?;
         let (code, sentence) = match tokio::time::timeout(wall, receiver).await {
             Err(_) => return Ok(Ended::TooSlow),
             Ok(Err(e)) => return Err(Error::internal("the compiler's thread", &e)),
-            Ok(Ok(said)) => said.map_err(io)?,
+            Ok(Ok(said)) => match said.map_err(io)? {
+                Some(said) => said,
+                None => return Ok(Ended::TooMuch(most)),
+            },
         };
         let status = child.0.wait().map_err(io)?;
         Ok(match status.code() {
@@ -131,6 +139,7 @@ enum Ended {
     Code(Vec<u8>),
     Refused(String),
     Killed(ExitStatus),
+    TooMuch(u64),
     TooSlow,
 }
 

@@ -98,7 +98,7 @@ impl Sandbox {
                     Some(component) => component,
                     None => {
                         compiling(true);
-                        let compiled = self.compile(engine, &wasm, &digest, limits).await;
+                        let compiled = self.compile(engine, wasm, &digest, limits).await;
                         compiling(false);
                         compiled?
                     }
@@ -127,13 +127,17 @@ impl Sandbox {
         Ok(self.large.get_or_init(|| large).0.clone())
     }
 
-    async fn compile(&self, engine: &Engine, wasm: &[u8], digest: &WasmDigest, limits: &Limits) -> Result<Component, Error> {
+    async fn compile(&self, engine: &Engine, wasm: Vec<u8>, digest: &WasmDigest, limits: &Limits) -> Result<Component, Error> {
         let compiler = self.compiler.as_ref().ok_or_else(|| {
             Error::new(Kind::Component, "the component is not compiled yet, and there is no compiler").hint("set LoadOptions::compiler")
         })?;
         let code = compiler.compile(wasm, limits).await?;
         if let Some(cache) = &self.cache {
             cache.store(engine, digest, &code);
+            // From its file it is mapped, and in memory only as far as it is used.
+            if let Some(component) = cache.load(engine, digest) {
+                return Ok(component);
+            }
         }
         load_own(engine, &code).map_err(|e| Error::internal("loading compiled code", &e))
     }

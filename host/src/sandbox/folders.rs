@@ -9,6 +9,7 @@ use crate::sandbox::state::State;
 use crate::sandbox::written::{Counted, Written};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 use wasmtime::component::{HasData, Linker, Resource};
 use wasmtime_wasi::filesystem::WasiFilesystemCtxView;
 use wasmtime_wasi::p2::bindings::filesystem::types::{
@@ -16,6 +17,9 @@ use wasmtime_wasi::p2::bindings::filesystem::types::{
     Host, HostDescriptor, HostDirectoryEntryStream, MetadataHashValue, NewTimestamp, OpenFlags, PathFlags,
 };
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, FsError, FsResult};
+
+/// No operation on a file system that answers takes longer.
+const OPERATION: Duration = Duration::from_millis(100);
 
 /// Operations on files that did not end with their call: each may hold a thread for ever.
 #[derive(Debug, Clone, Default)]
@@ -26,15 +30,17 @@ impl Stuck {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Waits for an operation; when the wait is given up, counts it.
+    /// Waits for an operation; when the wait is given up after more than an operation takes, counts it.
     async fn watch<T>(&self, work: impl Future<Output = T>) -> T {
-        struct Unfinished<'s>(&'s Stuck);
+        struct Unfinished<'s>(&'s Stuck, Instant);
         impl Drop for Unfinished<'_> {
             fn drop(&mut self) {
-                self.0.0.fetch_add(1, Ordering::Relaxed);
+                if self.1.elapsed() > OPERATION {
+                    self.0.0.fetch_add(1, Ordering::Relaxed);
+                }
             }
         }
-        let unfinished = Unfinished(self);
+        let unfinished = Unfinished(self, Instant::now());
         let done = work.await;
         std::mem::forget(unfinished);
         done
@@ -266,8 +272,11 @@ mod tests {
         let stuck = Stuck::default();
         stuck.watch(std::future::ready(())).await;
         assert_eq!(stuck.count(), 0);
-        let never = stuck.watch(std::future::pending::<()>());
-        assert!(tokio::time::timeout(std::time::Duration::from_millis(1), never).await.is_err());
+        let never = || stuck.watch(std::future::pending::<()>());
+        // Given up at once it may well have been about to end.
+        assert!(tokio::time::timeout(Duration::ZERO, never()).await.is_err());
+        assert_eq!(stuck.count(), 0);
+        assert!(tokio::time::timeout(OPERATION * 2, never()).await.is_err());
         assert_eq!(stuck.count(), 1);
     }
 }

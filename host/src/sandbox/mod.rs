@@ -26,4 +26,5 @@ pub use call::{Content, Definition, Failure, Hints, LogLine, Places, Prepared, P
 pub(crate) use compile::AT_ONCE;
 pub use compile::{COMPILER_ARGUMENT, Compiler, compiler_main};
 pub use engine::{Allocator, Sandbox, engine_config};
+pub use slow::bound_file_threads;
 pub use wasi::{Folder, Reach, ReachError};

@@ -5,6 +5,7 @@
 //! and the system lets it run before all of these.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 
@@ -30,6 +31,16 @@ impl Slow {
     }
 }
 
+/// Threads of one runtime that wait for files, at most: operations that never end hold some, a few for each source.
+const FILES: usize = 128;
+/// How long such a thread waits for more to do. The library starts one whenever none is idle, so many come up under load.
+const IDLE: Duration = Duration::from_secs(2);
+
+/// Bounds how many threads of a runtime wait for files, and for how long they stay.
+pub fn bound_file_threads(builder: &mut Builder) {
+    builder.max_blocking_threads(FILES).thread_keep_alive(IDLE);
+}
+
 /// How many there are. Asked once: the system reads several files to answer.
 pub(crate) fn threads() -> usize {
     static THREADS: LazyLock<usize> = LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from));
@@ -39,6 +50,7 @@ pub(crate) fn threads() -> usize {
 fn start() -> Option<Runtime> {
     let mut builder = Builder::new_multi_thread();
     builder.worker_threads(threads()).thread_name("palisade-slow").enable_time();
+    bound_file_threads(&mut builder);
     // On Linux a priority is a thread's own; elsewhere it would be the whole program's.
     #[cfg(target_os = "linux")]
     builder.on_thread_start(|| {
