@@ -60,7 +60,7 @@ lint: plugins
 
 bench: plugins
 	cargo build --locked --release --workspace --bins
-	cargo bench --locked --workspace --bench cost
+	tests/bench.sh tests/figures.md
 
 interop: plugins
 	cargo build --locked --release --workspace --bins

@@ -1,12 +1,12 @@
 //! What the gate, the host and a cold start cost, each beside a floor measured in the same run. Ratios travel, times do not.
 
-use palisade::config::{Home, Options, Settings};
+use palisade::Host;
 use palisade::policy::{Limits, Verdict};
 use palisade::sandbox::{Allocator, Run, engine_config};
-use palisade::{Host, LoadOptions, ToolCall};
-use palisade_tests::{World, binary, example, raw};
+use palisade_tests::bench::{call, figure, host, median, runtime, time};
+use palisade_tests::{World, example, raw};
 use std::hint::black_box;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 use wasmtime::component::{Component, HasSelf, Linker, ResourceTable};
@@ -25,49 +25,21 @@ fn main() {
     if std::env::args().any(|a| a == "--list") {
         return;
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let runtime = runtime();
     let world = World::new();
     let tiny = world.plugin("tiny", &raw::component("", "(i32.const 1024)"), "");
-    let host = load(&runtime, &world, vec![example("text-stats"), tiny.clone()], 100);
+    let host = host(&world, vec![example("text-stats"), tiny.clone()], 100, Allocator::Pool(palisade::POOL));
     gate(&runtime, &host);
     let (small, large) = (Allocator::Pool(palisade::POOL), Allocator::Scanned(palisade::POOL));
-    warm(&runtime, &host, "tiny/go", "{}", &tiny.join("tiny.wasm"), small);
+    warm(&runtime, &host, "tiny/go", "{}", &tiny.join("tiny.wasm"), small, "at most 1.6 ×");
     let count = example("text-stats").join("text-stats.wasm");
-    warm(&runtime, &host, "text-stats/count", r#"{"text":"one two three"}"#, &count, large);
-    cold(&world);
-}
-
-fn load(runtime: &tokio::runtime::Runtime, world: &World, plugins: Vec<PathBuf>, rules: usize) -> Host {
-    let names = (0..rules / 2).map(|i| format!("denied-{i}/tool")).collect();
-    let prefixes = (0..rules / 2).map(|i| format!("none-{i}/")).collect();
-    let options = Options {
-        profile: Some("trusted".to_owned()),
-        workspace: Some(world.workspace()),
-        plugins,
-        deny_tools: names,
-        deny_prefixes: prefixes,
-        ..Options::default()
-    };
-    let settings = Settings::resolve(&options, Home::at(&world.path("home")).expect("a home")).expect("settings");
-    let compiler = binary();
-    let load = LoadOptions { compiler: Some(&compiler), ..LoadOptions::default() };
-    runtime.block_on(Host::load(settings, load)).expect("a host")
-}
-
-/// Nanoseconds of one turn of `work`, over as many as fill a fiftieth of a second.
-fn time(mut work: impl FnMut()) -> f64 {
-    let start = Instant::now();
-    let mut turns = 0u32;
-    while start.elapsed().as_millis() < 20 {
-        (0..16).for_each(|_| work());
-        turns += 16;
+    warm(&runtime, &host, "text-stats/count", r#"{"text":"one two three"}"#, &count, large, "at most 1.6 ×");
+    for size in [1 << 10, 100 << 10, 1 << 20] {
+        // Prose, and no more in all than arguments may have.
+        let text: String = "one two three ".chars().cycle().take(size - r#"{"text":""}"#.len()).collect();
+        warm(&runtime, &host, "text-stats/count", &format!(r#"{{"text":"{text}"}}"#), &count, large, "");
     }
-    start.elapsed().as_secs_f64() * 1e9 / f64::from(turns)
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+    cold(&world);
 }
 
 /// The whole gate of a denied call costs no sandbox: the arguments are parsed and validated, and then refused.
@@ -76,13 +48,17 @@ fn gate(runtime: &tokio::runtime::Runtime, host: &Host) {
         r#"{"text":"A call of a usual size: a sentence or two that an agent might pass on to a tool, below two hundred bytes."}"#;
     let mut gates = Vec::new();
     for _ in 0..20_000 {
-        let call = ToolCall::new("text-stats/count", arguments);
+        let call = palisade::ToolCall::new("text-stats/count", arguments);
         let mut gate = 0.0;
         let record = |decision: &palisade::record::Decision<'_>| gate = decision.gate.as_secs_f64() * 1e9;
         runtime.block_on(host.call(call, Verdict::pass(), Run::default(), record)).expect("a call");
         gates.push(gate);
     }
-    println!("gate, 100 rules, {} bytes of arguments, parsed and validated: {:.2} µs (goal 1.5)", arguments.len(), median(gates) / 1e3);
+    figure(
+        &format!("the gate: 100 rules, {} bytes of arguments, parsed and validated", arguments.len()),
+        &format!("{:.2} µs", median(gates) / 1e3),
+        "at most 1.5 µs",
+    );
 }
 
 struct State {
@@ -107,7 +83,7 @@ impl bindings::palisade::plugin::host::Host for State {
 }
 
 /// `Host::call` beside the floor: the same component and engine settings, store, instance and call, nothing of ours.
-fn warm(runtime: &tokio::runtime::Runtime, host: &Host, id: &str, arguments: &str, component: &Path, allocator: Allocator) {
+fn warm(runtime: &tokio::runtime::Runtime, host: &Host, id: &str, arguments: &str, component: &Path, allocator: Allocator, goal: &str) {
     let engine = Engine::new(&engine_config(allocator, &Limits::default())).expect("an engine");
     let mut linker = Linker::<State>::new(&engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker).expect("WASI");
@@ -126,15 +102,15 @@ fn warm(runtime: &tokio::runtime::Runtime, host: &Host, id: &str, arguments: &st
         black_box(runtime.block_on(work)).expect("a result");
     };
     let ours = || {
-        let call = ToolCall::new(id, arguments);
-        let record = runtime.block_on(host.call(call, Verdict::pass(), Run::default(), |_| {})).expect("a call");
+        let record = runtime.block_on(call(host, id, arguments));
         assert!(record.error.is_none(), "{:?}", record.error);
         black_box(record);
     };
     let rounds: Vec<(f64, f64)> = (0..ROUNDS).map(|_| (time(ours), time(floor))).collect();
     let of = |pick: fn(&(f64, f64)) -> f64| median(rounds.iter().map(pick).collect());
     let (ours, floor, ratio) = (of(|r| r.0), of(|r| r.1), of(|r| r.0 / r.1));
-    println!("Host::call {id}: {:.2} µs, floor {:.2} µs, ratio {ratio:.2} (goal 1.6)", ours / 1e3, floor / 1e3);
+    let value = format!("{:.2} µs, floor {:.2} µs: {ratio:.2} ×", ours / 1e3, floor / 1e3);
+    figure(&format!("`Host::call` {id}, {} bytes of arguments", arguments.len()), &value, goal);
 }
 
 /// `palisade call` as a whole process with a warm cache, beside a static C program that prints one line.
@@ -168,14 +144,9 @@ fn cold(world: &World) {
         assert!(Command::new(&program).stdout(Stdio::null()).status().expect("it runs").success());
         start.elapsed().as_secs_f64() * 1e3
     };
-    println!("binary: {}", binary().display());
     call();
     let rounds: Vec<(f64, f64)> = (0..60).map(|_| (call(), line())).collect();
     let of = |pick: fn(&(f64, f64)) -> f64| median(rounds.iter().map(pick).collect());
-    println!(
-        "palisade call, whole process, warm cache: {:.2} ms, a static C program {:.2} ms, {:.2} ms more (goal 4)",
-        of(|r| r.0),
-        of(|r| r.1),
-        of(|r| r.0 - r.1)
-    );
+    let value = format!("{:.2} ms, a static C program {:.2} ms: {:.2} ms more", of(|r| r.0), of(|r| r.1), of(|r| r.0 - r.1));
+    figure("`palisade call` as a process, warm cache", &value, "at most 4 ms more");
 }

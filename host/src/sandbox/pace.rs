@@ -15,10 +15,13 @@ use tokio::sync::Semaphore;
 /// A call that keeps a thread busy for longer is a long one: some six quick calls, and more than a quick call takes whose data
 /// others have pushed out of the processor (measured: 60 µs).
 const LONG: Duration = Duration::from_micros(100);
-/// Calls of a source that start among the slow after a long one.
-const WARY: u32 = 64;
-/// Instead of a count: a call seemed long, and may only have been interrupted by another thread. The next one is measured.
-const SUSPECT: u32 = u32::MAX;
+/// What a long call adds to the burden of its source, and a quick one takes away: with one in nine it stays heavy.
+const ADDED: u32 = 16;
+const TAKEN: u32 = 2;
+/// From here on calls start among the slow: after two long ones in a row, as one may be long by accident.
+const HEAVY: u32 = 32;
+/// The most, so that a source that has become quick is known to be after some calls.
+const MOST: u32 = 64;
 
 thread_local! {
     /// Whether the guest that ran on this thread just now used up a tick.
@@ -33,8 +36,8 @@ pub(crate) fn note_tick() {
 /// How the calls of one source went.
 #[derive(Debug)]
 pub(crate) struct Pace {
-    /// So many calls start among the slow; or [`SUSPECT`].
-    wary: AtomicU32,
+    /// 0 where nothing is known against it; above, its calls are measured exactly.
+    burden: AtomicU32,
     turns: Semaphore,
 }
 
@@ -73,17 +76,17 @@ impl Pace {
     /// So many calls of the source run among the slow at the same moment, each for a tick: as many as there are threads. A
     /// call of another source then waits a tick for each source before it, not for all their calls.
     pub(crate) fn new(turns: usize) -> Self {
-        Self { wary: AtomicU32::new(0), turns: Semaphore::new(turns) }
+        Self { burden: AtomicU32::new(0), turns: Semaphore::new(turns) }
     }
 
     /// Whether the next call starts among the slow.
     pub(crate) fn is_long(&self) -> bool {
-        !matches!(self.wary.load(Ordering::Relaxed), 0 | SUSPECT)
+        self.burden.load(Ordering::Relaxed) >= HEAVY
     }
 
     /// Runs a call until it ended, or until it used up a tick: then `None`, and it can go on elsewhere.
     pub(crate) async fn until_busy<T>(&self, mut job: Pin<&mut impl Future<Output = T>>) -> Option<T> {
-        let suspect = self.wary.load(Ordering::Relaxed) == SUSPECT;
+        let suspect = self.burden.load(Ordering::Relaxed) > 0;
         let mut busy = if suspect { Busy::Exactly(Duration::ZERO) } else { Busy::About(Duration::ZERO) };
         let ended = std::future::poll_fn(|context| {
             TICKED.set(false);
@@ -117,17 +120,17 @@ impl Pace {
     }
 
     fn note(&self, busy: &Busy) {
-        let before = self.wary.load(Ordering::Relaxed);
+        let before = self.burden.load(Ordering::Relaxed);
         let now = match *busy {
-            Busy::About(time) if time > LONG && before == 0 => SUSPECT,
+            // It may only have been interrupted by another thread.
+            Busy::About(time) if time > LONG => before.max(1),
             Busy::About(_) => before,
-            Busy::Exactly(time) if time > LONG => WARY,
-            Busy::Exactly(_) if before == SUSPECT => 0,
-            Busy::Exactly(_) => before.saturating_sub(1),
+            Busy::Exactly(time) if time > LONG => (before + ADDED).min(MOST),
+            Busy::Exactly(_) => before.saturating_sub(TAKEN),
         };
         // Two that end at once may lose one step of a count, and no more.
         if now != before {
-            self.wary.store(now, Ordering::Relaxed);
+            self.burden.store(now, Ordering::Relaxed);
         }
     }
 }
@@ -157,11 +160,15 @@ mod tests {
             assert_eq!(pace.until_busy(std::pin::pin!(async { spin(LONG * 2) })).await, Some(()));
             assert!(!pace.is_long());
             assert_eq!(pace.until_busy(std::pin::pin!(std::future::ready(7))).await, Some(7));
-            for _ in 0..2 {
+            for _ in 0..3 {
                 assert!(!pace.is_long());
                 assert_eq!(pace.until_busy(std::pin::pin!(async { spin(LONG * 2) })).await, Some(()));
             }
-            for _ in 0..WARY {
+            for _ in 0..8 {
+                assert!(pace.is_long());
+                pace.in_turn(Box::pin(async { spin(LONG * 2) })).await;
+            }
+            for _ in 0..(MOST - HEAVY) / TAKEN + 1 {
                 assert!(pace.is_long());
                 pace.in_turn(Box::pin(async {})).await;
             }
