@@ -4,6 +4,7 @@
 //! no tool itself.
 
 mod call;
+mod consent;
 mod explain;
 mod output;
 mod plugin;
@@ -100,6 +101,8 @@ enum Command {
     Session(session::SessionCommand),
     /// MCP server on stdio
     Serve,
+    /// Trust the plugins that this workspace names, as they are now, and grant what they ask for
+    Trust(consent::TrustArgs),
 }
 
 /// The compiler is this very program; on Linux also when the file it was started from has been replaced.
@@ -199,6 +202,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode, Error
         Command::Plugin(command) => plugin::run(context, command).await,
         Command::Session(command) => session::run(context, command),
         Command::Serve => serve::run(context).await,
+        Command::Trust(args) => consent::trust(context, args).await,
     }
 }
 

@@ -63,6 +63,16 @@ impl Output {
         }
     }
 
+    /// What a person is asked about; made of cleaned parts.
+    pub fn say(&self, text: &str) {
+        line(text);
+    }
+
+    /// A question, to which the answer comes on the same line.
+    pub fn ask(&self, text: &str) {
+        put(text);
+    }
+
     /// Warnings, what is quarantined, and what `--trust-workspace` activated.
     pub fn about(&self, host: &Host) {
         for warning in host.warnings() {
@@ -71,7 +81,7 @@ impl Output {
         for broken in host.quarantined() {
             self.warn(&format!("{} is quarantined ({}): {}", broken.source, broken.error.kind.name(), broken.error.message));
         }
-        if host.settings().workspace_trust.trusted {
+        if host.settings().workspace_trust.typed {
             let activated: Vec<_> = host.plugins().iter().filter(|p| p.scope == palisade::config::Scope::Workspace).collect();
             for plugin in &activated {
                 let (name, version) = (&plugin.manifest.name, &plugin.manifest.version);

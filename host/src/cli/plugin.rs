@@ -1,6 +1,6 @@
 //! `palisade plugin`.
 
-use super::Context;
+use super::{Context, consent};
 use palisade::plugins::{self, Plugin};
 use palisade::policy::Capability;
 use palisade::sandbox::{Allocator, Compiler, Sandbox};
@@ -18,12 +18,18 @@ pub enum PluginCommand {
         /// Its folder
         dir: PathBuf,
     },
+    /// Grant a plugin, as it is now, what it asks for
+    Grant(consent::GrantArgs),
+    /// Take back what was granted
+    Revoke(consent::RevokeArgs),
 }
 
 pub async fn run(context: &Context, command: PluginCommand) -> Result<ExitCode, Error> {
     match command {
         PluginCommand::List => list(context).await,
         PluginCommand::Inspect { dir } => inspect(context, &dir).await,
+        PluginCommand::Grant(args) => consent::grant(context, args).await,
+        PluginCommand::Revoke(args) => consent::revoke(context, &args),
     }
 }
 
@@ -72,7 +78,7 @@ async fn inspect(context: &Context, dir: &std::path::Path) -> Result<ExitCode, E
     Ok(ExitCode::SUCCESS)
 }
 
-fn summary(plugin: &Plugin) -> Value {
+pub(super) fn summary(plugin: &Plugin) -> Value {
     let requests: Vec<Value> = requests(plugin)
         .into_iter()
         .map(|(capability, state, why)| json!({"capability": capability, "state": state, "why": why}))

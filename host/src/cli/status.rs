@@ -26,7 +26,7 @@ pub async fn run(context: &Context) -> Result<ExitCode, Error> {
     };
     let document = json!({
         "profile": settings.profile.name,
-        "workspace_trust": {"trusted": trust.trusted, "source": trust.source, "changed": []},
+        "workspace_trust": {"trusted": trust.trusted, "source": trust.source, "changed": trust.changed},
         "init": init,
         "tools": tools,
         "tools_denied": denied,

@@ -50,6 +50,15 @@ impl<'a> Grants<'a> {
         self.add(grant).map_err(refuse)
     }
 
+    /// One that a person said yes to. What it reaches may be gone by now: then it gives nothing, and nothing else suffers.
+    pub(super) fn consented(&mut self, grant: Result<Grant, String>) {
+        let added = grant.and_then(|grant| {
+            let shown = format!("the grant {} ({}) gives nothing", crate::clean::line(&grant.to_string(), 300), grant.origin);
+            self.add(grant).map_err(|why| format!("{shown}: {why}"))
+        });
+        self.unresolved.extend(added.err());
+    }
+
     pub(super) fn finish(self) -> (Vec<Grant>, Vec<String>) {
         (self.grants, self.unresolved)
     }

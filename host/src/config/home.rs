@@ -102,13 +102,28 @@ impl Home {
 }
 
 fn read_key(path: &Path) -> Option<[u8; 32]> {
+    read_private(path, 32).ok()??.try_into().ok()
+}
+
+/// Reads a file of ours; `None` where there is none.
+///
+/// # Errors
+/// [`Kind::Config`] where it is no regular file of at most `max` bytes, or others could have read or written it.
+pub(super) fn read_private(path: &Path, max: u64) -> Result<Option<Vec<u8>>, Error> {
     use rustix::fs::{Mode, OFlags};
-    let handle = rustix::fs::open(path, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let shown = path.display();
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let handle = match rustix::fs::open(path, flags, Mode::empty()) {
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(None),
+        opened => opened.map_err(|e| Error::new(Kind::Config, format!("{shown} cannot be opened: {e}")))?,
+    };
     let file = std::fs::File::from(handle);
-    let meta = file.metadata().ok()?;
-    let private = meta.uid() == rustix::process::geteuid().as_raw() && meta.mode() & 0o077 == 0;
-    let bytes = crate::files::read_open(file, 32).ok()?;
-    if private { bytes.try_into().ok() } else { None }
+    let meta = file.metadata().map_err(|e| Error::io(format!("{shown}"), &e))?;
+    if meta.uid() != rustix::process::geteuid().as_raw() || meta.mode() & 0o077 != 0 {
+        return Err(Error::new(Kind::Config, format!("{shown} is not this user's alone")).hint(format!("chmod 600 {shown}")));
+    }
+    let bytes = crate::files::read_open(file, max).map_err(|e| Error::new(Kind::Config, format!("{shown}: {e}")))?;
+    Ok(Some(bytes))
 }
 
 /// The user's home folder, resolved once.

@@ -7,14 +7,19 @@
 //!
 //! Never here: what a plugin is, running anything.
 
+mod consent;
 mod file;
 mod grants;
 mod home;
 mod trust;
+mod trusted;
 
+pub use consent::{Consent, Consents, now};
 pub(crate) use file::{LimitsTable, Placed, Source};
 pub use home::{Home, make_folder, user_home};
 pub use trust::WorkspaceTrust;
+pub(crate) use trusted::hex;
+pub use trusted::{Files, TrustRecord, files as files_to_trust};
 
 use crate::clean;
 use crate::error::{Error, Kind};
@@ -175,7 +180,8 @@ impl Merge<'_> {
         let (user, file): (ConfigFile, ConfigFile) = (self.user.parse()?, self.file.parse()?);
         self.refuse_in_workspace(&file)?;
         self.refuse_unsupported(&user)?;
-        let trust = trust::decide(self.options, &self.workspace, &file, &self.file)?;
+        let named = self.workspace_sources(&file);
+        let trust = trust::decide(self.options, &self.home, &self.workspace, &file, &self.file, &named)?;
         let mut limits = Limits::default();
         self.user.limits(&user.limits, |limit, value| {
             limits.set(limit, value);
@@ -203,7 +209,6 @@ impl Merge<'_> {
         deny.unite(profile.deny.clone());
 
         let own = self.own_sources(&user)?;
-        let named = self.workspace_sources(&file);
         let (init, withheld) = trust::init(&profile, &trust, own.len(), &named, &file, &self.file);
         let plugins = profile.subsystems.contains(&Subsystem::PluginInit);
         let base = match user.session.as_ref().and_then(|s| s.get_ref().dir.as_ref()) {
@@ -219,6 +224,10 @@ impl Merge<'_> {
         }
         for text in user.grants.iter().flat_map(|g| g.get_ref()) {
             grants.stored(&self.user, text)?;
+        }
+        let here = digest(self.workspace.folder.path());
+        for consented in Consents::read(&self.home)?.grants(&here, self.workspace.folder.path()) {
+            grants.consented(consented);
         }
         let (grants, unresolved) = grants.finish();
         warnings.extend(unresolved);

@@ -3,28 +3,92 @@
 
 use super::file::{ConfigFile, Source};
 use super::home::check_owner;
-use super::{Options, SourceDir, Workspace};
+use super::trusted::{self, Files, TrustRecord};
+use super::{Home, Options, SourceDir, Workspace};
 use crate::error::{Error, Kind};
 use palisade_policy::{Init, InitReport, Origin, Profile, Subsystem};
+use std::sync::Arc;
 
 /// Whether a workspace's own sources count.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkspaceTrust {
     /// Whether they do.
     pub trusted: bool,
-    /// The flag that says so, or why not.
+    /// The flag or record that says so, or why not.
     pub source: String,
+    /// What is not as it was trusted, by its path below the workspace.
+    pub changed: Vec<String>,
+    /// Whether it was typed for this one command.
+    pub typed: bool,
+    /// What was trusted: all that is loaded must be among it. `None` where a flag trusts the workspace as it is.
+    pub files: Option<Arc<Files>>,
 }
 
-pub(super) fn decide(options: &Options, workspace: &Workspace, file: &ConfigFile, source: &Source<'_>) -> Result<WorkspaceTrust, Error> {
+impl WorkspaceTrust {
+    fn none(source: &str) -> Self {
+        Self { trusted: false, source: source.to_owned(), changed: Vec::new(), typed: false, files: None }
+    }
+
+    /// Who activates its sources.
+    fn by(&self) -> &'static str {
+        if self.typed { "--trust-workspace" } else { "the trust record" }
+    }
+}
+
+pub(super) fn decide(
+    options: &Options,
+    home: &Home,
+    workspace: &Workspace,
+    file: &ConfigFile,
+    source: &Source<'_>,
+    named: &[SourceDir],
+) -> Result<WorkspaceTrust, Error> {
     if !options.trust_workspace {
-        let source = "nobody trusted this workspace".to_owned();
-        return Ok(WorkspaceTrust { trusted: false, source });
+        return recorded(home, workspace, file, source, named);
     }
+    check(workspace, file, source, "--trust-workspace")?;
+    Ok(WorkspaceTrust { trusted: true, typed: true, ..WorkspaceTrust::none("--trust-workspace") })
+}
+
+/// Trust that `palisade trust` recorded, where everything still is as it was then.
+fn recorded(
+    home: &Home,
+    workspace: &Workspace,
+    file: &ConfigFile,
+    source: &Source<'_>,
+    named: &[SourceDir],
+) -> Result<WorkspaceTrust, Error> {
+    let root = workspace.folder.path();
+    let record = match TrustRecord::read(home, root) {
+        Ok(Some(record)) => record,
+        Ok(None) => return Ok(WorkspaceTrust::none("nobody trusted this workspace")),
+        Err(error) => return Ok(WorkspaceTrust::none(&error.message)),
+    };
+    // Whatever is wrong with it now ends the trust, and is no error: nothing of it counts.
+    if let Err(error) = check(workspace, file, source, "the trust record") {
+        return Ok(WorkspaceTrust::none(&error.message));
+    }
+    let now = match trusted::files(workspace, named) {
+        Ok(now) => now,
+        Err(error) => return Ok(WorkspaceTrust::none(&error.message)),
+    };
+    let changed = record.changed(&now);
+    if changed.is_empty() {
+        let source = format!("the trust record of {}", record.since);
+        return Ok(WorkspaceTrust { trusted: true, files: Some(Arc::new(now)), ..WorkspaceTrust::none(&source) });
+    }
+    let first = crate::clean::line(&changed[0], crate::clean::NAME);
+    let more = if changed.len() > 1 { format!(" and {} more", changed.len() - 1) } else { String::new() };
+    let source = format!("it is not as it was trusted: {first}{more}; palisade trust looks at it again");
+    Ok(WorkspaceTrust { changed, ..WorkspaceTrust::none(&source) })
+}
+
+/// Whether a workspace may be trusted at all.
+pub(super) fn check(workspace: &Workspace, file: &ConfigFile, source: &Source<'_>, who: &str) -> Result<(), Error> {
     if let Some(why) = &workspace.unusable {
-        return Err(Error::new(Kind::Config, format!("--trust-workspace: {why}")));
+        return Err(Error::new(Kind::Config, format!("{who}: {why}")));
     }
-    let what = format!("--trust-workspace: the workspace {}", workspace.folder.path().display());
+    let what = format!("{who}: the workspace {}", workspace.folder.path().display());
     check_owner(&what, &workspace.folder.metadata().map_err(|e| Error::io(&what, &e))?)?;
     let found = [
         file.skills.as_ref().map(|v| ("skills", v.span().start)),
@@ -35,7 +99,7 @@ pub(super) fn decide(options: &Options, workspace: &Workspace, file: &ConfigFile
         Some((key, at)) => {
             Err(source.error(at, &format!("`{key}`: this version does not run it, so it cannot be trusted; remove the key")))
         }
-        None => Ok(WorkspaceTrust { trusted: true, source: "--trust-workspace".to_owned() }),
+        None => Ok(()),
     }
 }
 
@@ -71,13 +135,9 @@ pub(super) fn init(
         remedy: Some("--trust-workspace".to_owned()),
     };
     let report = Subsystem::ALL.map(|subsystem| match (by_profile(subsystem), named_at(subsystem)) {
-        (_, Some(origin)) if trust.trusted => Init {
-            enabled: true,
-            reason: format!("--trust-workspace activates what {origin} names"),
-            withheld: false,
-            origin,
-            remedy: None,
-        },
+        (_, Some(origin)) if trust.trusted => {
+            Init { enabled: true, reason: format!("{} activates what {origin} names", trust.by()), withheld: false, origin, remedy: None }
+        }
         (true, _) if subsystem == Subsystem::PluginInit && (own > 0 || named.is_empty()) => {
             let what = if own == 0 { ", and no plugin is configured" } else { "" };
             Init {

@@ -15,11 +15,11 @@ pub use definitions::ToolSpec;
 pub(crate) use definitions::check as check_definitions;
 pub use manifest::Manifest;
 
-use crate::clean;
 use crate::config::{Scope, Settings, SourceDir, shown};
 use crate::error::{Error, Kind};
 use crate::files::{Folder, ReadError};
 use crate::sandbox::{AT_ONCE, Prepared, Reach, Sandbox, WasmDigest};
+use crate::{clean, config};
 use palisade_policy::{Capability, Effective, Grant, Identity, Limit, Limits, Origin, effective};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashSet};
@@ -260,13 +260,31 @@ async fn load_one(
         Some(watcher) => watcher.compiled(name),
         None => {}
     };
+    if scope == Scope::Workspace {
+        as_trusted(settings, &folder, manifest::FILE, &Sha256::digest(&bytes).into())?;
+    }
     let (digest, component) = sandbox.prepare(file, &limits, &compiling).await.map_err(about)?;
+    if scope == Scope::Workspace {
+        as_trusted(settings, &folder, &manifest.component, &digest)?;
+    }
     let tools = tools(&manifest, &component, &limits, quarantined).await.map_err(about)?;
     let identity = identity(&bytes, &digest);
     let effective = effective(&manifest.requests, &grants_for(settings, scope, name, identity));
     let variables = effective.variables.iter().filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))).collect();
     let reach = Reach::open(&effective.folders, variables).map_err(|e| Error::new(Kind::Io, e.to_string()))?;
     Ok(Plugin { manifest, identity, scope, folder: shown, effective, component: Arc::new(component), reach, limits, tools })
+}
+
+/// Whether a file of the workspace that was read now is one that was trusted: it may have been exchanged in between.
+fn as_trusted(settings: &Settings, folder: &Folder, name: &str, digest: &WasmDigest) -> Result<(), Error> {
+    let Some(files) = &settings.workspace_trust.files else { return Ok(()) };
+    let path = folder.path().strip_prefix(settings.workspace.folder.path()).unwrap_or(folder.path()).join(name);
+    let known = path.to_str().and_then(|path| files.get(path));
+    if known.is_some_and(|known| *known == config::hex(digest)) {
+        return Ok(());
+    }
+    let path = clean::line(&path.display().to_string(), clean::NAME);
+    Err(Error::new(Kind::Manifest, format!("{path} is not what was trusted")).hint("palisade trust"))
 }
 
 /// The tools a component defines. When all of them passed every check, neither it nor the checks are asked again.

@@ -1,0 +1,162 @@
+//! The trust record: which workspace a person trusts, and every byte of it that decides.
+//!
+//! The rule it keeps: trust is in bytes. The record lists each file that names or is a source, with its digest; whatever
+//! differs ends the trust, and what is loaded later must be what was listed.
+
+use super::home::read_private;
+use super::{Home, SourceDir, WORKSPACE_FILE, Workspace, digest, make_folder, now};
+use crate::error::{Error, Kind};
+use crate::files::{Folder, ReadError};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+const VERSION: u32 = 1;
+/// Largest record that is read, in bytes.
+const MAX: u64 = 16 * 1024 * 1024;
+/// Most files in all source folders of a workspace, and the largest of them and all together, in bytes: each is read and
+/// digested whenever the workspace is used.
+const FILES: usize = 10_000;
+const FILE: u64 = 64 * 1024 * 1024;
+const TOTAL: u64 = 1024 * 1024 * 1024;
+/// Deepest folder below a source folder.
+const DEPTH: usize = 32;
+
+/// The files that decide, by their path below the workspace, each with its SHA-256 in hex.
+pub type Files = BTreeMap<String, String>;
+
+/// A record of trust.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrustRecord {
+    version: u32,
+    /// The canonical path.
+    pub workspace: String,
+    /// When, RFC 3339.
+    pub since: String,
+    /// What is trusted.
+    pub files: Files,
+}
+
+impl TrustRecord {
+    /// The record of a workspace; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] where it is damaged, of another path, or not the user's alone.
+    pub fn read(home: &Home, root: &Path) -> Result<Option<Self>, Error> {
+        let path = path(home, root);
+        let Some(bytes) = read_private(&path, MAX)? else { return Ok(None) };
+        let record: Option<Self> = serde_json::from_slice(&bytes).ok();
+        match record {
+            Some(record) if record.version == VERSION && Path::new(&record.workspace) == root => Ok(Some(record)),
+            _ => Err(Error::new(Kind::Config, format!("the trust record {} is damaged", path.display())).hint("palisade trust --revoke")),
+        }
+    }
+
+    /// Records trust in these files.
+    ///
+    /// # Errors
+    /// [`Kind::Io`].
+    pub fn write(home: &Home, root: &Path, files: Files) -> Result<(), Error> {
+        let path = path(home, root);
+        make_folder(&home.state.join("trust"))?;
+        let workspace = root.to_str().ok_or_else(|| Error::new(Kind::Usage, "the workspace's path is not text"))?.to_owned();
+        let record = Self { version: VERSION, workspace, since: now(), files };
+        let text = serde_json::to_string_pretty(&record).map_err(|e| Error::internal("the trust record as JSON", &e))?;
+        crate::files::write_whole(&path, &[text.as_bytes()]).map_err(|e| Error::io(format!("the trust record {}", path.display()), &e))
+    }
+
+    /// Withdraws trust; `false` where there was none.
+    ///
+    /// # Errors
+    /// [`Kind::Io`].
+    pub fn remove(home: &Home, root: &Path) -> Result<bool, Error> {
+        match std::fs::remove_file(path(home, root)) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(Error::io("the trust record", &e)),
+        }
+    }
+
+    /// The files that are not as they were trusted: changed, new, or gone.
+    #[must_use]
+    pub fn changed(&self, now: &Files) -> Vec<String> {
+        let gone = self.files.keys().filter(|name| !now.contains_key(*name));
+        let other = now.iter().filter(|(name, digest)| self.files.get(*name) != Some(*digest)).map(|(name, _)| name);
+        gone.chain(other).cloned().collect()
+    }
+}
+
+fn path(home: &Home, root: &Path) -> PathBuf {
+    home.state.join("trust").join(format!("{}.json", digest(root)))
+}
+
+/// Every file of a workspace that names a source or is part of one, as it is now.
+///
+/// # Errors
+/// [`Kind::Config`] where one cannot be trusted: a link, a device, too large, or too many of them.
+pub fn files(workspace: &Workspace, named: &[SourceDir]) -> Result<Files, Error> {
+    let mut listing = Listing { files: Files::new(), total: 0 };
+    for name in [WORKSPACE_FILE, ".mcp.json"] {
+        match listing.file(&workspace.folder, name, name) {
+            Err(error) if error.kind == Kind::NotFound => {}
+            other => other?,
+        }
+    }
+    for source in named {
+        let Some(below) = source.folder.to_str() else { continue };
+        let opened = if below == "." { Folder::open(workspace.folder.path()) } else { workspace.folder.folder(below) };
+        match opened {
+            // It holds nothing yet; what comes into it is a change.
+            Err(ReadError::Missing) => {}
+            Ok(folder) => listing.folder(&folder, below, DEPTH)?,
+            Err(e) => return Err(refuse(below, &e.to_string())),
+        }
+    }
+    Ok(listing.files)
+}
+
+fn refuse(name: &str, why: &str) -> Error {
+    let name = crate::clean::line(name, crate::clean::NAME);
+    Error::new(Kind::Config, format!("the workspace cannot be trusted: {name}: {why}"))
+}
+
+struct Listing {
+    files: Files,
+    total: u64,
+}
+
+impl Listing {
+    fn folder(&mut self, folder: &Folder, shown: &str, depth: usize) -> Result<(), Error> {
+        let depth = depth.checked_sub(1).ok_or_else(|| refuse(shown, &format!("it is more than {DEPTH} folders deep")))?;
+        for name in folder.names().map_err(|e| refuse(shown, &e.to_string()))? {
+            let path = if shown == "." { name.clone() } else { format!("{shown}/{name}") };
+            match folder.folder(&name) {
+                Ok(below) => self.folder(&below, &path, depth)?,
+                Err(ReadError::Link) => return Err(refuse(&path, "it is a symbolic link")),
+                Err(_) => self.file(folder, &name, &path)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, folder: &Folder, name: &str, path: &str) -> Result<(), Error> {
+        let opened = folder.open_file(name, FILE).map_err(|e| match e {
+            ReadError::Missing => Error::new(Kind::NotFound, "it is missing"),
+            other => refuse(path, &other.to_string()),
+        })?;
+        self.total += opened.size();
+        if self.total > TOTAL || self.files.len() >= FILES {
+            return Err(refuse(path, &format!("its source folders hold more than {FILES} files, or more than {TOTAL} bytes")));
+        }
+        let bytes = opened.read().map_err(|e| refuse(path, &e.to_string()))?;
+        self.files.insert(path.to_owned(), hex(&Sha256::digest(&bytes)));
+        Ok(())
+    }
+}
+
+/// Bytes in hex.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
