@@ -40,7 +40,7 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(tool.input.value()["type"], "object");
         // It was built before it was registered.
         assert_eq!(tool.input.build(), Ok(()));
-        let _ = tool.input.validate(&serde_json::json!({}));
+        let _ = tool.input.validate(&serde_json::json!({}), 2);
     }
     for refused in &refused {
         assert_clean(&refused.error);
