@@ -161,7 +161,10 @@ impl Host {
         for mut plugin in loaded.plugins {
             let specs = Arc::get_mut(&mut plugin).map(|p| std::mem::take(&mut p.tools)).unwrap_or_default();
             for spec in specs {
-                let candidate = Candidate::new(spec.id.clone(), Subsystem::PluginInit).with_missing(missing(&plugin));
+                let mut candidate = Candidate::new(spec.id.clone(), Subsystem::PluginInit).with_missing(missing(&plugin));
+                if let Some((pin, difference)) = unpinned(&settings, &plugin) {
+                    candidate = candidate.with_pin_mismatch(pin, difference);
+                }
                 let (id, mcp_name) = (spec.id.as_str().to_owned(), mcp_name(spec.id.source(), spec.id.tool()));
                 if let Some(other) = by_mcp_name.get(&mcp_name) {
                     let error = Error::new(Kind::Schema, format!("{id} and {other} have one name for MCP clients, {mcp_name}"));
@@ -174,7 +177,10 @@ impl Host {
             plugins.push(plugin);
         }
         for (grant, origin) in &loaded.unused_grants {
-            warnings.push(format!("the grant {} ({origin}) matches no request of a plugin that a flag named", clean::line(grant, 300)));
+            warnings.push(format!(
+                "the grant {} ({origin}) matches no request of a plugin that a flag named or that was added",
+                clean::line(grant, 300)
+            ));
         }
         // Only when everything was read can a deny be said to match nothing.
         if settings.init.of(Subsystem::PluginInit).enabled && settings.withheld.is_none() && loaded.skipped == 0 {
@@ -450,6 +456,14 @@ fn stats(duration: Duration, gate: Duration, memory: usize) -> Stats {
     Stats { duration_us: micros(duration), gate_us: micros(gate), memory_peak_bytes: memory as u64, instance: "fresh" }
 }
 
+/// How an added plugin differs from what was added, and where that stands.
+fn unpinned(settings: &Settings, plugin: &Plugin) -> Option<(Origin, String)> {
+    let name = plugin.manifest.name.as_str();
+    let (_, pinned, origin) = settings.pins.iter().find(|(pinned, ..)| plugin.scope == Scope::Added && pinned == name)?;
+    let difference = format!("{name} is sha256:{}, and sha256:{pinned} was added", plugin.identity);
+    (*pinned != plugin.identity).then_some((origin.clone(), difference))
+}
+
 /// The needed capabilities of a plugin that nobody granted, each with what would grant it.
 fn missing(plugin: &Plugin) -> Vec<(Capability, Option<String>)> {
     let one = |capability: &Capability| match capability {
@@ -464,7 +478,7 @@ fn missing(plugin: &Plugin) -> Vec<(Capability, Option<String>)> {
 fn grant_flag(plugin: &Plugin, capability: &Capability) -> String {
     let name = &plugin.manifest.name;
     let (grant, flag) = match plugin.scope {
-        Scope::Flag => (format!("{name}:{capability}"), true),
+        Scope::Flag | Scope::Added => (format!("{name}:{capability}"), true),
         _ => (format!("{name}@sha256:{}:{capability}", plugin.identity), false),
     };
     let grant = clean::line(&grant, 1000);

@@ -103,7 +103,7 @@ fn a_deny_or_grant_that_matches_nothing_is_a_warning_that_names_it() {
     for expected in [
         "warning: the deny entry `Typo` (--deny-tool) matches no tool\n",
         "warning: the deny entry `none/` (--deny-prefix) matches no tool\n",
-        "warning: the grant text-stats:env:HOME (--grant) matches no request of a plugin that a flag named\n",
+        "warning: the grant text-stats:env:HOME (--grant) matches no request of a plugin that a flag named or that was added\n",
     ] {
         assert!(answer.stderr.contains(expected), "{}", answer.stderr);
     }

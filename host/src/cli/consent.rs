@@ -128,13 +128,13 @@ fn ask_of(context: &Context, home: &Home, plugin: &Plugin) -> (Value, Vec<String
 }
 
 /// Whether it asks for something to read and for a way out.
-fn can_send(plugin: &Plugin) -> bool {
+pub fn can_send(plugin: &Plugin) -> bool {
     let asks = |wanted: fn(&Capability) -> bool| plugin.manifest.requests.iter().any(|request| wanted(&request.capability));
     asks(|c| matches!(c, Capability::Fs(..) | Capability::Env(_))) && asks(|c| matches!(c, Capability::Net(_)))
 }
 
 /// Whether the rules for grants allow it in this workspace.
-fn grantable(context: &Context, home: &Home, plugin: &Plugin, capability: &Capability) -> Result<(), Error> {
+pub fn grantable(context: &Context, home: &Home, plugin: &Plugin, capability: &Capability) -> Result<(), Error> {
     let grants = vec![format!("{}:{capability}", plugin.manifest.name)];
     let options = palisade::config::Options { grants, trust_workspace: false, ..context.options.clone() };
     Settings::resolve(&options, home.clone()).map(drop)

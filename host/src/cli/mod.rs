@@ -3,6 +3,7 @@
 //! The rule it keeps: payload on stdout, all else on stderr; the exit code says how it ended. It decides nothing and runs
 //! no tool itself.
 
+mod added;
 mod call;
 mod consent;
 mod explain;

@@ -1,6 +1,6 @@
 //! `palisade plugin`.
 
-use super::{Context, consent};
+use super::{Context, added, consent};
 use palisade::plugins::{self, Plugin};
 use palisade::policy::Capability;
 use palisade::sandbox::{Allocator, Compiler, Sandbox};
@@ -18,6 +18,14 @@ pub enum PluginCommand {
         /// Its folder
         dir: PathBuf,
     },
+    /// Copy a plugin into the store, so that it is there in every trusted session
+    Add(added::AddArgs),
+    /// Put another version in the place of an added plugin, after showing what differs
+    Update(added::UpdateArgs),
+    /// Go back to the version before
+    Rollback(added::NameArgs),
+    /// Take an added plugin out, with all its versions and grants
+    Remove(added::NameArgs),
     /// Grant a plugin, as it is now, what it asks for
     Grant(consent::GrantArgs),
     /// Take back what was granted
@@ -28,6 +36,10 @@ pub async fn run(context: &Context, command: PluginCommand) -> Result<ExitCode, 
     match command {
         PluginCommand::List => list(context).await,
         PluginCommand::Inspect { dir } => inspect(context, &dir).await,
+        PluginCommand::Add(args) => added::add(context, args).await,
+        PluginCommand::Update(args) => added::update(context, args).await,
+        PluginCommand::Rollback(args) => added::rollback(context, &args),
+        PluginCommand::Remove(args) => added::remove(context, &args),
         PluginCommand::Grant(args) => consent::grant(context, args).await,
         PluginCommand::Revoke(args) => consent::revoke(context, &args),
     }

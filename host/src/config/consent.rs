@@ -87,10 +87,8 @@ impl Consents {
     /// [`Kind::Io`] where it cannot be written, and as [`Consents::read`].
     pub fn change(home: &Home, change: impl FnOnce(&mut Vec<Consent>)) -> Result<(), Error> {
         make_folder(&home.state)?;
-        let lock = home.state.join(LOCK);
         let io = |e: std::io::Error| Error::io(format!("the grants in {}", home.state.display()), &e);
-        let held = open_lock(&lock).map_err(io)?;
-        rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).map_err(|e| io(e.into()))?;
+        let _held = locked(&home.state.join(LOCK))?;
         let mut kept = Self::read(home)?;
         change(&mut kept.given);
         if kept.given.len() > MOST {
@@ -103,9 +101,13 @@ impl Consents {
     }
 }
 
-fn open_lock(path: &Path) -> std::io::Result<std::fs::File> {
+/// Waits until no other process changes the same; the lock ends with the value, or with the process.
+pub(super) fn locked(path: &Path) -> Result<std::fs::File, Error> {
     use std::os::unix::fs::OpenOptionsExt;
-    std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)
+    let io = |e: std::io::Error| Error::io(format!("the lock {}", path.display()), &e);
+    let held = std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map_err(io)?;
+    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).map_err(|e| io(e.into()))?;
+    Ok(held)
 }
 
 /// Now, as files have it.

@@ -11,6 +11,7 @@ mod consent;
 mod file;
 mod grants;
 mod home;
+pub mod installed;
 mod trust;
 mod trusted;
 
@@ -25,7 +26,7 @@ use crate::clean;
 use crate::error::{Error, Kind};
 use crate::files::{Folder, ReadError, read_open};
 use file::{ConfigFile, DenyTable};
-use palisade_policy::{DenyList, FolderPath, Grant, Init, InitReport, Limit, Limits, Origin, Profile, Subsystem};
+use palisade_policy::{DenyList, FolderPath, Grant, Identity, Init, InitReport, Limit, Limits, Origin, Profile, Subsystem};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -70,6 +71,8 @@ pub enum Scope {
     Flag,
     /// The user's config.
     User,
+    /// `plugin add`: pinned to the bytes that were added.
+    Added,
     /// The workspace's file.
     Workspace,
 }
@@ -132,6 +135,8 @@ pub struct Settings {
     pub limits: Limits,
     /// What may be read of plugins.
     pub plugin_dirs: Vec<SourceDir>,
+    /// Plugins that were added: their names, the identity each must have, and where that stands.
+    pub pins: Vec<(String, Identity, Origin)>,
     /// What a person granted, with folders resolved.
     pub grants: Vec<Grant>,
     /// The four subsystems.
@@ -208,7 +213,8 @@ impl Merge<'_> {
         deny.unite(deny_list(&self.file, &file.deny)?);
         deny.unite(profile.deny.clone());
 
-        let own = self.own_sources(&user)?;
+        let mut own = self.own_sources(&user)?;
+        let pins = self.added(&mut own)?;
         let (init, withheld) = trust::init(&profile, &trust, own.len(), &named, &file, &self.file);
         let plugins = profile.subsystems.contains(&Subsystem::PluginInit);
         let base = match user.session.as_ref().and_then(|s| s.get_ref().dir.as_ref()) {
@@ -246,6 +252,7 @@ impl Merge<'_> {
             deny,
             limits,
             plugin_dirs,
+            pins,
             grants,
             init,
             withheld,
@@ -332,6 +339,19 @@ impl Merge<'_> {
             sources.push(SourceDir { folder, single: false, scope: Scope::User, origin: self.user.origin(at) });
         }
         Ok(sources)
+    }
+
+    /// The plugins that were added, as sources, and what each must be.
+    fn added(&self, own: &mut Vec<SourceDir>) -> Result<Vec<(String, Identity, Origin)>, Error> {
+        let file = shown(&installed::registry(&self.home), self.workspace.folder.path());
+        let mut pins = Vec::new();
+        for (place, one) in installed::installed(&self.home)?.into_iter().enumerate() {
+            let origin = Origin::File { name: file.clone(), line: place + 2 };
+            let folder = installed::version_folder(&self.home, &one.name, &one.identity);
+            own.push(SourceDir { folder, single: true, scope: Scope::Added, origin: origin.clone() });
+            pins.extend(Identity::parse(&one.identity).map(|identity| (one.name, identity, origin)));
+        }
+        Ok(pins)
     }
 
     fn workspace_sources(&self, file: &ConfigFile) -> Vec<SourceDir> {

@@ -15,6 +15,7 @@ pub use definitions::ToolSpec;
 pub(crate) use definitions::check as check_definitions;
 pub use manifest::Manifest;
 
+use crate::config::installed::Package;
 use crate::config::{Scope, Settings, SourceDir, shown};
 use crate::error::{Error, Kind};
 use crate::files::{Folder, ReadError};
@@ -140,6 +141,20 @@ pub async fn load_folder(
     let mut quarantined = Vec::new();
     let plugin = load_one(settings, sandbox, found, &mut quarantined, watcher).await?;
     Ok((plugin, quarantined))
+}
+
+/// The bytes of a plugin in a folder a person named, as they are now.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn package(settings: &Settings, folder: &Path) -> Result<Package, Error> {
+    let dir = SourceDir { folder: folder.to_owned(), single: true, scope: Scope::Flag, origin: Origin::Flag("the command line") };
+    let found = read_manifest(settings, open(settings, &dir)?, Scope::Flag)?;
+    let name = found.manifest.component;
+    let component = found.folder.read(&name, settings.limits.get(Limit::Component));
+    let component = component.map_err(|e| Error::new(Kind::Component, format!("{}: {e}", clean::line(&name, clean::NAME))))?;
+    let identity = identity(&found.bytes, &Sha256::digest(&component).into());
+    Ok(Package { manifest: found.bytes, name, component, identity })
 }
 
 fn find(settings: &Settings, quarantined: &mut Vec<Quarantined>) -> Vec<Found> {
@@ -308,13 +323,20 @@ async fn tools(
     Ok(tools)
 }
 
-/// The grants that name a source: flags bind to what flags supplied, stored grants to exact bytes.
+/// The grants that name a source: flags bind to what flags or `plugin add` supplied, stored grants to exact bytes.
 fn grants_for(settings: &Settings, scope: Scope, name: &str, identity: Identity) -> Vec<Grant> {
     let binds = |grant: &&Grant| {
-        let identity = if scope == Scope::Flag { grant.identity.is_none() } else { grant.identity == Some(identity) };
-        identity && grant.source.as_str() == name
+        let binds = match grant.identity {
+            None => takes_flags(scope),
+            Some(granted) => scope != Scope::Flag && granted == identity,
+        };
+        binds && grant.source.as_str() == name
     };
     settings.grants.iter().filter(binds).cloned().collect()
+}
+
+fn takes_flags(scope: Scope) -> bool {
+    matches!(scope, Scope::Flag | Scope::Added)
 }
 
 /// The identity of a plugin: over the digests of manifest and component, so that no byte can move from one to the other.
@@ -323,10 +345,10 @@ fn identity(manifest: &[u8], component: &WasmDigest) -> Identity {
     Identity(both.finalize().into())
 }
 
-/// Flag grants that meet no request of a plugin that a flag supplied.
+/// Flag grants that meet no request of a plugin that they could bind to.
 fn unused_grants(settings: &Settings, found: &[Found]) -> Vec<(String, Origin)> {
     let used = |grant: &Grant| {
-        let mut plugins = found.iter().filter(|f| f.scope == Scope::Flag && f.manifest.name == grant.source);
+        let mut plugins = found.iter().filter(|f| takes_flags(f.scope) && f.manifest.name == grant.source);
         plugins.any(|f| !effective(&f.manifest.requests, std::slice::from_ref(grant)).used.is_empty())
     };
     let flags = settings.grants.iter().filter(|grant| grant.identity.is_none() && !used(grant));
