@@ -160,9 +160,10 @@ impl Host {
         let mut plugins = Vec::new();
         for mut plugin in loaded.plugins {
             let specs = Arc::get_mut(&mut plugin).map(|p| std::mem::take(&mut p.tools)).unwrap_or_default();
+            let pin = unpinned(&settings, &plugin, &specs);
             for spec in specs {
                 let mut candidate = Candidate::new(spec.id.clone(), Subsystem::PluginInit).with_missing(missing(&plugin));
-                if let Some((pin, difference)) = unpinned(&settings, &plugin) {
+                if let Some((pin, difference)) = pin.clone() {
                     candidate = candidate.with_pin_mismatch(pin, difference);
                 }
                 let (id, mcp_name) = (spec.id.as_str().to_owned(), mcp_name(spec.id.source(), spec.id.tool()));
@@ -456,12 +457,17 @@ fn stats(duration: Duration, gate: Duration, memory: usize) -> Stats {
     Stats { duration_us: micros(duration), gate_us: micros(gate), memory_peak_bytes: memory as u64, instance: "fresh" }
 }
 
-/// How an added plugin differs from what was added, and where that stands.
-fn unpinned(settings: &Settings, plugin: &Plugin) -> Option<(Origin, String)> {
+/// How a plugin differs from what was added, or from what the workspace's lock says, and where that stands.
+fn unpinned(settings: &Settings, plugin: &Plugin, tools: &[ToolSpec]) -> Option<(Origin, String)> {
+    if plugin.scope == Scope::Flag {
+        return None;
+    }
     let name = plugin.manifest.name.as_str();
-    let (_, pinned, origin) = settings.pins.iter().find(|(pinned, ..)| plugin.scope == Scope::Added && pinned == name)?;
-    let difference = format!("{name} is sha256:{}, and sha256:{pinned} was added", plugin.identity);
-    (*pinned != plugin.identity).then_some((origin.clone(), difference))
+    let added = settings.pins.iter().find(|(pinned, ..)| plugin.scope == Scope::Added && pinned == name);
+    let added = added
+        .filter(|(_, pinned, _)| *pinned != plugin.identity)
+        .map(|(_, pinned, origin)| (origin.clone(), format!("{name} is sha256:{}, and sha256:{pinned} was added", plugin.identity)));
+    added.or_else(|| plugins::difference(&settings.lock, plugin, tools))
 }
 
 /// The needed capabilities of a plugin that nobody granted, each with what would grant it.

@@ -92,6 +92,12 @@ impl Schema {
         Ok(schema)
     }
 
+    /// The schema as it came.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// The schema as JSON.
     #[must_use]
     pub fn value(&self) -> &Value {

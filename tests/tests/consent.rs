@@ -162,3 +162,42 @@ fn an_undeclared_twin_gets_nothing_even_when_it_is_granted() {
     assert_eq!(answer.json()["error"]["kind"], "tool-failed");
     assert!(answer.stderr.contains("matches no request of a plugin that a flag named or that was added"), "{}", answer.stderr);
 }
+
+#[test]
+fn a_lock_pins_what_plugins_are_and_permits_nothing() {
+    let world = workspace();
+    json(&world, &["trust", "--yes"]).expect(0);
+    let lock = world.palisade(&["plugin", "list", "--lock"]).expect(0).stdout;
+    let file = world.path("workspace/palisade.lock");
+    std::fs::write(&file, &lock).unwrap();
+    read(&world).expect(0);
+    // Whatever it says otherwise is a denial that names its line, also where nothing but the lock was changed.
+    let lines: Vec<&str> = lock.lines().collect();
+    let identity = lines.iter().find(|line| line.starts_with("identity")).unwrap().to_string();
+    let cases = [
+        (identity.as_str(), format!("identity = \"sha256:{}\"", "0".repeat(64)), "and palisade.lock says sha256:0000"),
+        ("version = \"0.1.0\"", "version = \"0.1.1\"".to_owned(), "the version of guest"),
+        ("\"read\", ", String::new(), "a tool of guest"),
+        ("schemas = \"sha256:", "schemas = \"sha256:0".to_owned(), "a schema of guest"),
+        ("imports = [", "imports = [\"evil:host/exec\", ".to_owned(), "an import of guest"),
+    ];
+    for (from, to, why) in cases {
+        assert!(lock.contains(from), "{from}");
+        std::fs::write(&file, lock.replacen(from, &to, 1)).unwrap();
+        let denied = read(&world).expect(3).json();
+        assert_eq!((&denied["denial"]["rule"], &denied["denial"]["source"]), (&json!("pin"), &json!("palisade.lock:3")), "{denied}");
+        assert!(denied["denial"]["reason"].as_str().unwrap().contains(why), "{denied}");
+    }
+    for (text, line) in [
+        ("[[plugin]]\nnme = \"x\"\n", 2),
+        ("[[plugin]]\nname = \"x\"\nversion = \"1\"\nidentity = \"\"\nimports = []\ntools = []\nschemas = \"\"\n", 4),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let error = json(&world, &["status"]).expect(7).error();
+        assert!(error["message"].as_str().unwrap().starts_with(&format!("palisade.lock:{line}: ")), "{error}");
+    }
+    // It trusts and grants nothing.
+    std::fs::write(&file, &lock).unwrap();
+    json(&world, &["trust", "--revoke"]).expect(0);
+    assert_eq!(rule(read(&world)), "trust");
+}

@@ -8,11 +8,16 @@ use palisade::{Error, clean};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 #[derive(clap::Subcommand)]
 pub enum PluginCommand {
     /// List the plugins that are loaded
-    List,
+    List {
+        /// Print the lock file for them instead: palisade plugin list --lock > palisade.lock
+        #[arg(long)]
+        lock: bool,
+    },
     /// Show what a plugin is, asks for, is granted and imports
     Inspect {
         /// Its folder
@@ -34,7 +39,7 @@ pub enum PluginCommand {
 
 pub async fn run(context: &Context, command: PluginCommand) -> Result<ExitCode, Error> {
     match command {
-        PluginCommand::List => list(context).await,
+        PluginCommand::List { lock } => list(context, lock).await,
         PluginCommand::Inspect { dir } => inspect(context, &dir).await,
         PluginCommand::Add(args) => added::add(context, args).await,
         PluginCommand::Update(args) => added::update(context, args).await,
@@ -45,9 +50,15 @@ pub async fn run(context: &Context, command: PluginCommand) -> Result<ExitCode, 
     }
 }
 
-async fn list(context: &Context) -> Result<ExitCode, Error> {
+async fn list(context: &Context, lock: bool) -> Result<ExitCode, Error> {
     let host = context.one_shot(None).await?;
     let plugins = host.plugins();
+    if lock {
+        let tools = |plugin: &Arc<Plugin>| host.tools().filter(|t| Arc::ptr_eq(&t.plugin, plugin)).map(|t| &t.spec).collect();
+        let text = plugins::write_lock(plugins.iter().map(|plugin| (&**plugin, tools(plugin))));
+        context.out.payload(&json!({"lock": text}), || text.clone())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let document = json!({"plugins": plugins.iter().map(|p| summary(p)).collect::<Vec<_>>()});
     context.out.payload(&document, || {
         if plugins.is_empty() {

@@ -24,7 +24,7 @@ impl<'a> Grants<'a> {
         sources: impl Iterator<Item = &'s SourceDir>,
     ) -> Self {
         let root = workspace.folder.path();
-        let mut protected: Vec<(String, PathBuf)> = [WORKSPACE_FILE, ".mcp.json", "palisade.lock"]
+        let mut protected: Vec<(String, PathBuf)> = [WORKSPACE_FILE, ".mcp.json", super::LOCK_FILE]
             .into_iter()
             .map(|name| (format!("the workspace's {name}"), root.join(name)))
             .collect();

@@ -12,12 +12,14 @@ mod file;
 mod grants;
 mod home;
 pub mod installed;
+mod lock;
 mod trust;
 mod trusted;
 
 pub use consent::{Consent, Consents, now};
 pub(crate) use file::{LimitsTable, Placed, Source};
 pub use home::{Home, make_folder, user_home};
+pub use lock::{LOCK_FILE, Locked};
 pub use trust::WorkspaceTrust;
 pub(crate) use trusted::hex;
 pub use trusted::{Files, TrustRecord, files as files_to_trust};
@@ -137,6 +139,8 @@ pub struct Settings {
     pub plugin_dirs: Vec<SourceDir>,
     /// Plugins that were added: their names, the identity each must have, and where that stands.
     pub pins: Vec<(String, Identity, Origin)>,
+    /// What the workspace's lock says of plugins.
+    pub lock: Vec<Locked>,
     /// What a person granted, with folders resolved.
     pub grants: Vec<Grant>,
     /// The four subsystems.
@@ -231,6 +235,7 @@ impl Merge<'_> {
         for text in user.grants.iter().flat_map(|g| g.get_ref()) {
             grants.stored(&self.user, text)?;
         }
+        let lock = lock::read(&self.workspace)?;
         let here = digest(self.workspace.folder.path());
         for consented in Consents::read(&self.home)?.grants(&here, self.workspace.folder.path()) {
             grants.consented(consented);
@@ -253,6 +258,7 @@ impl Merge<'_> {
             limits,
             plugin_dirs,
             pins,
+            lock,
             grants,
             init,
             withheld,

@@ -8,11 +8,14 @@
 //! Never here: sessions, the command line, a decision.
 
 mod definitions;
+mod lock;
 mod manifest;
 
 pub use definitions::ToolSpec;
 #[cfg(fuzzing)]
 pub(crate) use definitions::check as check_definitions;
+pub(crate) use lock::difference;
+pub use lock::write_lock;
 pub use manifest::Manifest;
 
 use crate::config::installed::Package;
