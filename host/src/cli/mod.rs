@@ -3,6 +3,7 @@
 //! The rule it keeps: payload on stdout, all else on stderr; the exit code says how it ended. It decides nothing and runs
 //! no tool itself.
 
+mod audit;
 mod call;
 mod explain;
 mod output;
@@ -98,6 +99,9 @@ enum Command {
     /// Stored sessions of this workspace
     #[command(subcommand)]
     Session(session::SessionCommand),
+    /// The log of every decision and outcome
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// MCP server on stdio
     Serve,
 }
@@ -129,7 +133,8 @@ impl Context {
     async fn load(&self, settings: Settings, load: LoadOptions<'_>) -> Result<Host, Error> {
         let mut cancelled = self.cancelled.clone();
         let progress = progress::Compiling::new(&self.out);
-        let load = LoadOptions { watcher: progress.as_ref().map(|p| p as _), ..load };
+        // No flag and no config switches it off; a command that makes no call writes nothing.
+        let load = LoadOptions { watcher: progress.as_ref().map(|p| p as _), audit: Some(palisade::audit::Sizes::default()), ..load };
         let host = tokio::select! {
             loaded = Host::load(settings, load) => loaded?,
             _ = cancelled.wait_for(|cancelled| *cancelled) => return Err(Error::new(Kind::Cancelled, "it was interrupted while plugins were loaded")),
@@ -198,6 +203,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode, Error
         Command::Status => status::run(context).await,
         Command::Plugin(command) => plugin::run(context, command).await,
         Command::Session(command) => session::run(context, command),
+        Command::Audit(command) => audit::run(context, command),
         Command::Serve => serve::run(context).await,
     }
 }
