@@ -16,6 +16,8 @@
 
 mod check;
 mod files;
+#[cfg(test)]
+mod tests;
 
 pub use check::{Anchor, Entry, Finding, Found, Verified, anchor, show, verify};
 
