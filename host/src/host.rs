@@ -285,7 +285,9 @@ impl Host {
             Ok(authorized) => {
                 let gate = start.elapsed();
                 let running = match (&self.audit, self.by_id.get(&call.id)) {
-                    (Some(audit), Some(tool)) => Some(audit.allowed(tool.spec.id.as_str(), &tool.plugin.identity, Some(&call.arguments))?),
+                    (Some(audit), Some(tool)) => {
+                        Some(audit.allowed(tool.spec.id.as_str(), &tool.plugin.identity, Some(&call.arguments))?)
+                    }
                     _ => None,
                 };
                 recorded(&Decision { tool: call.id, denial: None, gate, unrecorded: None });

@@ -164,7 +164,8 @@ fn check(folder: &Path, names: &[String], anchor: Option<&Anchor>) -> Result<Ver
     let mut claims = Claims::read(folder, names, anchor)?;
     let mut out = Verified::default();
     for name in names {
-        let mut file = Checked { name, claims: claims.of.remove(name).unwrap_or_default(), out: &mut out, last: None, bad: 0, ended: false };
+        let mut file =
+            Checked { name, claims: claims.of.remove(name).unwrap_or_default(), out: &mut out, last: None, bad: 0, ended: false };
         each_line(folder, name, |at, bytes, whole| file.line(at, bytes, whole))?;
         file.finish();
     }
@@ -176,7 +177,11 @@ fn check(folder: &Path, names: &[String], anchor: Option<&Anchor>) -> Result<Ver
         out.notes.push(format!("the log begins after {removed} files that were removed for room"));
     }
     for (file, by) in gone.into_iter().filter(|(file, _)| !claims.removed.contains(file)) {
-        out.findings.push(Finding { file, line: None, what: format!("it is gone, {by} names it, and no record says that it was removed for room") });
+        out.findings.push(Finding {
+            file,
+            line: None,
+            what: format!("it is gone, {by} names it, and no record says that it was removed for room"),
+        });
     }
     Ok(out)
 }
@@ -236,18 +241,17 @@ impl Checked<'_> {
         }
         match self.last {
             None if first => {
-                let continued = line.prev != ROOT && heads(&line.value["follows"]).any(|head| head.hash == line.prev && head.seq + 1 == line.seq);
+                let continued =
+                    line.prev != ROOT && heads(&line.value["follows"]).any(|head| head.hash == line.prev && head.seq + 1 == line.seq);
                 let begins = line.event == "start" && (continued || (line.prev == ROOT && line.seq == 1));
                 (!begins).then_some("records before it were removed, or put elsewhere: a file begins with its start")
             }
             None => None,
             // Between two good records stands one that was changed; how many there were, the numbers tell.
-            Some((seq, _)) if self.bad > 0 => {
-                (line.seq != seq + self.bad + 1).then_some("it does not follow the records before it: some were removed, added or put elsewhere")
-            }
-            Some((seq, hash)) => {
-                (line.seq != seq + 1 || line.prev != hash).then_some("it does not follow the record before it: records were removed, added or put elsewhere")
-            }
+            Some((seq, _)) if self.bad > 0 => (line.seq != seq + self.bad + 1)
+                .then_some("it does not follow the records before it: some were removed, added or put elsewhere"),
+            Some((seq, hash)) => (line.seq != seq + 1 || line.prev != hash)
+                .then_some("it does not follow the record before it: records were removed, added or put elsewhere"),
         }
     }
 

@@ -27,7 +27,7 @@ use crate::record::{CallRecord, Denial};
 use crate::{clean, redact};
 use files::{Folder, Segment};
 use hmac::{Hmac, KeyInit, Mac};
-use palisade_policy::Identity;
+use palisade_policy::{Identity, Rule};
 use sha2::{Digest, Sha256};
 use std::io::Write;
 use std::path::PathBuf;
@@ -56,6 +56,9 @@ pub fn folder(home: &Home) -> PathBuf {
 
 /// What the key of the arguments is derived for, so that it is no other key.
 const PURPOSE: &[u8] = b"palisade audit log: arguments of calls, version 1";
+
+/// The reason of a denial by the rule `arguments`.
+const ARGUMENTS: &str = "they are too large, not strict JSON, or not valid against the tool's schema";
 
 type Hex = [u8; 64];
 type Keyed = Hmac<Sha256>;
@@ -114,7 +117,8 @@ impl Audit {
             let _ = write!(line, ",\"denial\":{}", denial.number);
             text(line, "rule", &denial.rule);
             text(line, "source", &denial.source);
-            text(line, "reason", &denial.reason);
+            // What is wrong with arguments is told by quoting them, and they are in no record.
+            text(line, "reason", if denial.rule == Rule::Arguments.name() { ARGUMENTS } else { &denial.reason });
         };
         self.decision(&denial.tool, "deny", identity, arguments, body).map(drop)
     }
@@ -246,6 +250,7 @@ fn optional(line: &mut Vec<u8>, key: &str, value: Option<&Hex>) {
 
 fn unwritable(error: Error) -> Error {
     let what = format!("the audit log cannot be written: {}", error.message);
-    let hint = error.hint.unwrap_or_else(|| "make room, and see that the folder `audit` in your state folder is yours with mode 0700".to_owned());
+    let hint =
+        error.hint.unwrap_or_else(|| "make room, and see that the folder `audit` in your state folder is yours with mode 0700".to_owned());
     Error::new(Kind::Io, what).hint(hint)
 }
