@@ -303,20 +303,7 @@ impl Host {
                 let gate = start.elapsed();
                 let (denial, unrecorded) = self.denied(&call.id, refusal, Some(&call.arguments));
                 recorded(&Decision { tool: denial.tool.clone(), denial: Some(&denial), gate, unrecorded: unrecorded.as_ref() });
-                let error = CallError { kind: Kind::Denied, message: denial.reason.clone() };
-                Ok(CallRecord {
-                    tool: denial.tool.clone(),
-                    lane: LANE,
-                    outcome: Outcome::Denied,
-                    content: Vec::new(),
-                    error: Some(error),
-                    denial: Some(denial),
-                    stats: stats(gate, gate, 0),
-                    log: Vec::new(),
-                    log_dropped: 0,
-                    absent: Vec::new(),
-                    unrecorded: None,
-                })
+                Ok(CallRecord::denied(denial, LANE, stats(gate, gate, 0)))
             }
         }
     }

@@ -180,6 +180,23 @@ pub struct CallRecord {
 }
 
 impl CallRecord {
+    /// Of a call that did not run.
+    pub(crate) fn denied(denial: Denial, lane: &'static str, stats: Stats) -> Self {
+        Self {
+            tool: denial.tool.clone(),
+            lane,
+            outcome: Outcome::Denied,
+            content: Vec::new(),
+            error: Some(CallError { kind: Kind::Denied, message: denial.reason.clone() }),
+            denial: Some(denial),
+            stats,
+            log: Vec::new(),
+            log_dropped: 0,
+            absent: Vec::new(),
+            unrecorded: None,
+        }
+    }
+
     /// The exit code of a command that made this call.
     #[must_use]
     pub fn exit_code(&self) -> u8 {

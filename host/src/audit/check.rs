@@ -142,7 +142,9 @@ impl Claims {
         let mut claims = Self::default();
         for name in names {
             each_line(folder, name, |at, bytes, _| {
-                let start = bytes.windows(16).any(|part| part == b",\"event\":\"start\"").then(|| parse(bytes)).flatten();
+                // What a record is stands near its beginning.
+                let begin = &bytes[..bytes.len().min(100)];
+                let start = begin.windows(16).any(|part| part == b",\"event\":\"start\"").then(|| parse(bytes)).flatten();
                 let Some(line) = start.filter(|line| line.event == "start") else { return };
                 let by = format!("{name} line {at}");
                 heads(&line.value["follows"]).for_each(|head| claims.add(head, &by));
