@@ -7,6 +7,7 @@
 //!
 //! Never here: prompts, budgets of a session, a terminal, MCP.
 
+use crate::audit::{self, Audit};
 use crate::clean;
 use crate::config::{Scope, Settings};
 use crate::error::{Error, Kind};
@@ -70,11 +71,13 @@ pub struct LoadOptions<'a> {
     pub compiler: Option<&'a Path>,
     /// Told what is being compiled, which can take a while.
     pub watcher: Option<&'a dyn Watcher>,
+    /// How large the audit log of calls may grow; without it none is kept. The command line always keeps one.
+    pub audit: Option<audit::Sizes>,
 }
 
 impl Default for LoadOptions<'_> {
     fn default() -> Self {
-        Self { allocator: Allocator::Pool(POOL), only: None, compiler: None, watcher: None }
+        Self { allocator: Allocator::Pool(POOL), only: None, compiler: None, watcher: None, audit: None }
     }
 }
 
@@ -98,6 +101,7 @@ pub struct Host {
     warnings: Vec<String>,
     allocator: Option<(Allocator, Option<String>)>,
     denials: AtomicU64,
+    audit: Option<Audit>,
 }
 
 /// How `explain` answers.
@@ -144,7 +148,8 @@ impl Host {
             allocator = Some((sandbox.allocator(), sandbox.fallback().map(str::to_owned)));
             warnings.extend(sandbox.fallback().map(str::to_owned));
         }
-        Ok(Self::register(settings, loaded, warnings, allocator))
+        let audit = options.audit.map(|sizes| Audit::new(&settings, sizes));
+        Ok(Self { audit, ..Self::register(settings, loaded, warnings, allocator) })
     }
 
     fn register(
@@ -195,7 +200,8 @@ impl Host {
             }
         }
         let by_id = tools.iter().map(|(id, tool)| (id.clone(), tool.clone())).collect();
-        Self { settings, policy, tools, by_id, by_mcp_name, plugins, quarantined, warnings, allocator, denials: AtomicU64::new(0) }
+        let denials = AtomicU64::new(0);
+        Self { settings, policy, tools, by_id, by_mcp_name, plugins, quarantined, warnings, allocator, denials, audit: None }
     }
 
     /// What was decided before loading.
@@ -260,41 +266,51 @@ impl Host {
         self.policy.admit(&tool.candidate).map(drop)
     }
 
-    /// Gives a refusal its number.
+    /// Gives a refusal its number, where nobody asked for a call.
     pub fn denial(&self, id: &str, refusal: Refusal) -> Denial {
         Denial::new(self.denials.fetch_add(1, Ordering::Relaxed) + 1, id, refusal)
     }
 
-    /// Runs one tool: gate, record, lane. `recorded` gets the decision before anything runs.
+    /// The denial of a call, in the audit log too. Where that cannot be written it stands all the same, and the error is for
+    /// the operator.
+    pub fn denied(&self, id: &str, refusal: Refusal, arguments: Option<&[u8]>) -> (Denial, Option<Error>) {
+        let denial = self.denial(id, refusal);
+        let identity = self.by_id.get(id).map(|tool| &tool.plugin.identity);
+        let written = self.audit.as_ref().map(|audit| audit.denied(&denial, identity, arguments));
+        (denial, written.and_then(Result::err))
+    }
+
+    /// Runs one tool: gate, audit log, record, lane. `recorded` gets the decision before anything runs, and after the audit
+    /// log holds it.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] and [`Kind::Quarantined`]. All else that can happen to a call is in its record.
+    /// [`Kind::NotFound`] and [`Kind::Quarantined`]; [`Kind::Io`] where the audit log cannot be written, and so the call did
+    /// not run. All else that can happen to a call is in its record.
     pub async fn call(&self, call: ToolCall, budget: Verdict, run: Run, recorded: impl FnOnce(&Decision<'_>)) -> Result<CallRecord, Error> {
         let start = Instant::now();
         match self.decide(&call, budget) {
             Ok(authorized) => {
                 let gate = start.elapsed();
-                recorded(&Decision { tool: call.id, denial: None, gate });
-                Ok(dispatch(authorized, run, start, gate).await)
+                let running = match (&self.audit, self.by_id.get(&call.id)) {
+                    (Some(audit), Some(tool)) => {
+                        Some(audit.allowed(tool.spec.id.as_str(), &tool.plugin.identity, Some(&call.arguments))?)
+                    }
+                    _ => None,
+                };
+                recorded(&Decision { tool: call.id, denial: None, gate, unrecorded: None });
+                let mut record = dispatch(authorized, run, start, gate).await;
+                record.unrecorded = running.and_then(|running| running.ended(&record).err());
+                Ok(record)
             }
-            Err(Stop::Absent(error)) => Err(error),
+            Err(Stop::Absent(error)) => {
+                self.audit.as_ref().map_or(Ok(()), |audit| audit.absent(&call.id, error.kind, Some(&call.arguments)))?;
+                Err(error)
+            }
             Err(Stop::Refused(refusal)) => {
-                let denial = self.denial(&call.id, refusal);
                 let gate = start.elapsed();
-                recorded(&Decision { tool: denial.tool.clone(), denial: Some(&denial), gate });
-                let error = CallError { kind: Kind::Denied, message: denial.reason.clone() };
-                Ok(CallRecord {
-                    tool: denial.tool.clone(),
-                    lane: LANE,
-                    outcome: Outcome::Denied,
-                    content: Vec::new(),
-                    error: Some(error),
-                    denial: Some(denial),
-                    stats: stats(gate, gate, 0),
-                    log: Vec::new(),
-                    log_dropped: 0,
-                    absent: Vec::new(),
-                })
+                let (denial, unrecorded) = self.denied(&call.id, refusal, Some(&call.arguments));
+                recorded(&Decision { tool: denial.tool.clone(), denial: Some(&denial), gate, unrecorded: unrecorded.as_ref() });
+                Ok(CallRecord::denied(denial, LANE, stats(gate, gate, 0)))
             }
         }
     }
@@ -441,6 +457,7 @@ async fn dispatch(authorized: Authorized<'_, Arc<Tool>>, run: Run, start: Instan
         log: report.log,
         log_dropped: report.log_dropped,
         absent: plugin.effective.absent.iter().map(|c| grant_flag(plugin, c)).collect(),
+        unrecorded: None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Palisade runs tools that other people wrote for AI agents, behind a fence.
 
+pub mod audit;
 pub mod clean;
 pub mod config;
 mod error;

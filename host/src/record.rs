@@ -1,6 +1,6 @@
 //! What is recorded of a call: its decision, its outcome, its denial. One shape for terminal, JSON, session and MCP.
 
-use crate::error::Kind;
+use crate::error::{Error, Kind};
 use crate::sandbox::{Content, LogLine};
 use crate::{clean, redact};
 use palisade_policy::{Refusal, Rule};
@@ -48,6 +48,8 @@ pub struct Decision<'a> {
     pub denial: Option<&'a Denial>,
     /// How long the gate took.
     pub gate: Duration,
+    /// Why the audit log does not hold this denial; it stands all the same.
+    pub unrecorded: Option<&'a Error>,
 }
 
 /// The steps of the gate as the one line of a call shows them, each with the rules it stands for.
@@ -172,9 +174,29 @@ pub struct CallRecord {
     /// Optional capabilities nobody granted, shown when the tool fails; not part of the record.
     #[serde(skip)]
     pub absent: Vec<String>,
+    /// Why the audit log does not hold the outcome; not part of the record.
+    #[serde(skip)]
+    pub unrecorded: Option<Error>,
 }
 
 impl CallRecord {
+    /// Of a call that did not run.
+    pub(crate) fn denied(denial: Denial, lane: &'static str, stats: Stats) -> Self {
+        Self {
+            tool: denial.tool.clone(),
+            lane,
+            outcome: Outcome::Denied,
+            content: Vec::new(),
+            error: Some(CallError { kind: Kind::Denied, message: denial.reason.clone() }),
+            denial: Some(denial),
+            stats,
+            log: Vec::new(),
+            log_dropped: 0,
+            absent: Vec::new(),
+            unrecorded: None,
+        }
+    }
+
     /// The exit code of a command that made this call.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
@@ -241,7 +263,7 @@ mod tests {
             reason: "the deny prefix `a/` matches it".into(),
             remedy: None,
         };
-        let denied = Decision { tool: "a/b".into(), denial: Some(&denial), gate: Duration::from_nanos(900) };
+        let denied = Decision { tool: "a/b".into(), denial: Some(&denial), gate: Duration::from_nanos(900), unrecorded: None };
         assert_eq!(
             denied.line(),
             "✓name ✓shell ✗deny  0.9 µs → denied #2 by deny-prefix (palisade.toml:3): the deny prefix `a/` matches it; nothing allows it"

@@ -3,7 +3,7 @@
 use palisade::Host;
 use palisade::policy::{Limits, Verdict};
 use palisade::sandbox::{Allocator, Run, engine_config};
-use palisade_tests::bench::{call, figure, host, median, runtime, time};
+use palisade_tests::bench::{call, figure, host, load_with, median, options, runtime, time};
 use palisade_tests::{World, example, raw};
 use std::hint::black_box;
 use std::path::Path;
@@ -31,13 +31,16 @@ fn main() {
     let host = host(&world, vec![example("text-stats"), tiny.clone()], 100, Allocator::Pool(palisade::POOL));
     gate(&runtime, &host);
     let (small, large) = (Allocator::Pool(palisade::POOL), Allocator::Scanned(palisade::POOL));
-    warm(&runtime, &host, "tiny/go", "{}", &tiny.join("tiny.wasm"), small, "at most 1.6 ×");
+    warm(&runtime, &host, "tiny/go", "{}", &tiny.join("tiny.wasm"), small, ("", "at most 1.6 ×"));
+    let audit = Some(palisade::audit::Sizes::default());
+    let audited = load_with(&world, &options(&world, vec![tiny.clone()], 100), small, audit);
+    warm(&runtime, &audited, "tiny/go", "{}", &tiny.join("tiny.wasm"), small, (", with the audit log", "at most 3.0 ×"));
     let count = example("text-stats").join("text-stats.wasm");
-    warm(&runtime, &host, "text-stats/count", r#"{"text":"one two three"}"#, &count, large, "at most 1.6 ×");
+    warm(&runtime, &host, "text-stats/count", r#"{"text":"one two three"}"#, &count, large, ("", "at most 1.6 ×"));
     for size in [1 << 10, 100 << 10, 1 << 20] {
         // Prose, and no more in all than arguments may have.
         let text: String = "one two three ".chars().cycle().take(size - r#"{"text":""}"#.len()).collect();
-        warm(&runtime, &host, "text-stats/count", &format!(r#"{{"text":"{text}"}}"#), &count, large, "");
+        warm(&runtime, &host, "text-stats/count", &format!(r#"{{"text":"{text}"}}"#), &count, large, ("", ""));
     }
     cold(&world);
 }
@@ -83,7 +86,15 @@ impl bindings::palisade::plugin::host::Host for State {
 }
 
 /// `Host::call` beside the floor: the same component and engine settings, store, instance and call, nothing of ours.
-fn warm(runtime: &tokio::runtime::Runtime, host: &Host, id: &str, arguments: &str, component: &Path, allocator: Allocator, goal: &str) {
+fn warm(
+    runtime: &tokio::runtime::Runtime,
+    host: &Host,
+    id: &str,
+    arguments: &str,
+    component: &Path,
+    allocator: Allocator,
+    (with, goal): (&str, &str),
+) {
     let engine = Engine::new(&engine_config(allocator, &Limits::default())).expect("an engine");
     let mut linker = Linker::<State>::new(&engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker).expect("WASI");
@@ -110,7 +121,7 @@ fn warm(runtime: &tokio::runtime::Runtime, host: &Host, id: &str, arguments: &st
     let of = |pick: fn(&(f64, f64)) -> f64| median(rounds.iter().map(pick).collect());
     let (ours, floor, ratio) = (of(|r| r.0), of(|r| r.1), of(|r| r.0 / r.1));
     let value = format!("{:.2} µs, floor {:.2} µs: {ratio:.2} ×", ours / 1e3, floor / 1e3);
-    figure(&format!("`Host::call` {id}, {} bytes of arguments", arguments.len()), &value, goal);
+    figure(&format!("`Host::call` {id}, {} bytes of arguments{with}", arguments.len()), &value, goal);
 }
 
 /// `palisade call` as a whole process with a warm cache, beside a static C program that prints one line.

@@ -1,6 +1,7 @@
 //! What benches share: a host, how a time is taken, and a table of figures.
 
 use crate::{World, binary};
+use palisade::audit::Sizes;
 use palisade::config::{Home, Options, Settings};
 use palisade::policy::Verdict;
 use palisade::record::CallRecord;
@@ -19,15 +20,20 @@ pub fn runtime() -> tokio::runtime::Runtime {
 /// A trusted host of these plugins, with deny rules that deny nothing of theirs.
 #[must_use]
 pub fn host(world: &World, plugins: Vec<PathBuf>, rules: usize, allocator: Allocator) -> Host {
-    let options = Options {
+    load(world, &options(world, plugins, rules), allocator)
+}
+
+/// What [`host`] is loaded with.
+#[must_use]
+pub fn options(world: &World, plugins: Vec<PathBuf>, rules: usize) -> Options {
+    Options {
         profile: Some("trusted".to_owned()),
         workspace: Some(world.workspace()),
         plugins,
         deny_tools: (0..rules / 2).map(|i| format!("denied-{i}/tool")).collect(),
         deny_prefixes: (0..rules / 2).map(|i| format!("none-{i}/")).collect(),
         ..Options::default()
-    };
-    load(world, &options, allocator)
+    }
 }
 
 /// A host with these options.
@@ -36,9 +42,18 @@ pub fn host(world: &World, plugins: Vec<PathBuf>, rules: usize, allocator: Alloc
 /// When it does not load.
 #[must_use]
 pub fn load(world: &World, options: &Options, allocator: Allocator) -> Host {
+    load_with(world, options, allocator, None)
+}
+
+/// The same, with an audit log or without.
+///
+/// # Panics
+/// When it does not load.
+#[must_use]
+pub fn load_with(world: &World, options: &Options, allocator: Allocator, audit: Option<Sizes>) -> Host {
     let settings = Settings::resolve(options, Home::at(&world.path("home")).expect("a home")).expect("settings");
     let compiler = binary();
-    let load = LoadOptions { compiler: Some(&compiler), allocator, ..LoadOptions::default() };
+    let load = LoadOptions { compiler: Some(&compiler), allocator, audit, ..LoadOptions::default() };
     runtime().block_on(Host::load(settings, load)).expect("a host")
 }
 

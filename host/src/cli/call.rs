@@ -1,6 +1,6 @@
 //! `palisade call`.
 
-use super::{Context, output};
+use super::{Context, output, signals};
 use palisade::policy::{Limit, Verdict};
 use palisade::record::CallRecord;
 use palisade::sandbox::Run;
@@ -18,6 +18,7 @@ pub struct CallArgs {
 }
 
 pub async fn run(context: &Context, args: CallArgs) -> Result<ExitCode, Error> {
+    signals::survive_full_files()?;
     let host = context.one_shot(args.id.split_once('/').map(|(source, _)| source)).await?;
     let arguments = if args.json == "-" { read_stdin(host.limits().get(Limit::Arguments))? } else { args.json.into_bytes() };
     let call = ToolCall { id: args.id, arguments: arguments.into() };

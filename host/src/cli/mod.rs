@@ -4,6 +4,7 @@
 //! no tool itself.
 
 mod added;
+mod audit;
 mod call;
 mod consent;
 mod explain;
@@ -100,6 +101,9 @@ enum Command {
     /// Stored sessions of this workspace
     #[command(subcommand)]
     Session(session::SessionCommand),
+    /// The log of every decision and outcome
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// MCP server on stdio
     Serve,
     /// Trust the plugins that this workspace names, as they are now, and grant what they ask for
@@ -133,7 +137,8 @@ impl Context {
     async fn load(&self, settings: Settings, load: LoadOptions<'_>) -> Result<Host, Error> {
         let mut cancelled = self.cancelled.clone();
         let progress = progress::Compiling::new(&self.out);
-        let load = LoadOptions { watcher: progress.as_ref().map(|p| p as _), ..load };
+        // No flag and no config switches it off; a command that makes no call writes nothing.
+        let load = LoadOptions { watcher: progress.as_ref().map(|p| p as _), audit: Some(palisade::audit::Sizes::default()), ..load };
         let host = tokio::select! {
             loaded = Host::load(settings, load) => loaded?,
             _ = cancelled.wait_for(|cancelled| *cancelled) => return Err(Error::new(Kind::Cancelled, "it was interrupted while plugins were loaded")),
@@ -202,6 +207,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode, Error
         Command::Status => status::run(context).await,
         Command::Plugin(command) => plugin::run(context, command).await,
         Command::Session(command) => session::run(context, command),
+        Command::Audit(command) => audit::run(context, command),
         Command::Serve => serve::run(context).await,
         Command::Trust(args) => consent::trust(context, args).await,
     }

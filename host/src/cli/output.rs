@@ -98,6 +98,14 @@ impl Output {
         // The record of a call: no level of quiet takes it away.
         let end = if decision.denial.is_some() { "\n" } else { "" };
         put(&format!("{}: {}{end}", decision.tool, decision.line()));
+        self.unrecorded(decision.unrecorded);
+    }
+
+    /// What the audit log does not hold; no level of quiet takes that away either.
+    fn unrecorded(&self, error: Option<&Error>) {
+        if let Some(error) = error {
+            line(&format!("error ({}): {}", error.kind.name(), clean::line(&error.message, clean::TEXT)));
+        }
     }
 
     /// The sandbox's part of a call's line, and what the guest logged.
@@ -106,6 +114,7 @@ impl Output {
             return;
         }
         line(&record.line());
+        self.unrecorded(record.unrecorded.as_ref());
         if self.quiet {
             return;
         }
@@ -125,13 +134,17 @@ impl Output {
     /// Like [`Output::event`], a line for each half: other calls may come between them.
     pub fn concurrent(&self, event: &Event<'_>) {
         match event {
-            Event::Decided(decision) => line(&format!("{}: {}", decision.tool, decision.line())),
+            Event::Decided(decision) => {
+                line(&format!("{}: {}", decision.tool, decision.line()));
+                self.unrecorded(decision.unrecorded);
+            }
             Event::Ended(record) => {
                 if record.denial.is_none() {
                     put(&format!("{}:", record.tool));
                 }
                 self.ended(record);
             }
+            Event::Unrecorded(error) => self.unrecorded(Some(error)),
         }
     }
 
@@ -139,6 +152,7 @@ impl Output {
         match event {
             Event::Decided(decision) => self.decided(decision),
             Event::Ended(record) => self.ended(record),
+            Event::Unrecorded(error) => self.unrecorded(Some(error)),
         }
     }
 }

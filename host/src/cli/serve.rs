@@ -1,6 +1,6 @@
 //! `palisade serve`.
 
-use super::Context;
+use super::{Context, signals};
 use palisade::{Error, Kind, mcp};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ pub async fn run(context: &Context) -> Result<ExitCode, Error> {
         let what = "serve does not take --trust-workspace: a server outlives the command it was typed for";
         return Err(Error::new(Kind::Usage, what).hint("name the plugins with --plugin-dir"));
     }
+    signals::survive_full_files()?;
     let stop = context.cancelled.clone();
     let host = Arc::new(context.server().await?);
     if host.tools().all(|tool| host.admit(tool).is_err()) {

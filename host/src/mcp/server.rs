@@ -134,6 +134,10 @@ impl ServerHandler for Server {
                 events(Event::Ended(&record));
                 Ok(result(record).into())
             }
+            Err(error) if error.kind == Kind::Io => {
+                events(Event::Unrecorded(&error));
+                Ok(CallToolResult::error(vec![ContentBlock::text("it was not run (io): its record cannot be written")]).into())
+            }
             Err(error) if error.kind == Kind::NotFound => Err(ErrorData::invalid_params(error.message, None)),
             Err(error) => Ok(CallToolResult::error(vec![ContentBlock::text(format!("{} is not available", error.kind.name()))]).into()),
         }

@@ -14,7 +14,7 @@ mod store;
 pub use report::markdown;
 pub use store::{Listed, SessionStore, StoredSession};
 
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::record::{CallRecord, Decision, Denial};
 use crate::sandbox::Run;
 use crate::{Host, ToolCall, clean, redact};
@@ -149,6 +149,8 @@ pub enum Event<'a> {
     Decided(&'a Decision<'a>),
     /// A call ended.
     Ended(&'a CallRecord),
+    /// A call did not run, because its decision cannot be written down.
+    Unrecorded(&'a Error),
 }
 
 /// A prompt, and what may be done with it.
@@ -226,7 +228,8 @@ impl Session {
     /// Runs one turn, and says whether another may follow.
     ///
     /// # Errors
-    /// The session's file cannot be written; the turn ran, and is in [`Session::finish`]'s result.
+    /// The session's file cannot be written; the turn ran, and is in [`Session::finish`]'s result. Or the audit log cannot,
+    /// and the call of this turn did not run.
     pub async fn turn(&mut self, prompt: Prompt<'_>, run: Run, event: &(dyn Fn(Event<'_>) + Sync)) -> Result<bool, Error> {
         if let Some(reason) = self.over(prompt.text) {
             self.result.stop_reason = reason;
@@ -245,17 +248,18 @@ impl Session {
             usage: Usage { input_tokens: tokens(prompt.text), output_tokens: 0 },
             stop_reason: StopReason::Completed,
         };
+        let mut failed = None;
         match direct(prompt.text) {
             Some((id, arguments)) if prompt.direct_calls => {
                 let note = "direct call".to_owned();
                 turn.matched.push(Matched { tool: clean::line(id, clean::NAME), score: 0, note });
-                self.call(&mut turn, 0, ToolCall::new(id, arguments), run, event).await;
+                failed = self.call(&mut turn, 0, ToolCall::new(id, arguments), run, event).await.err();
             }
             Some((id, _)) => {
                 let note = "not run: a direct call that does not come from the command line needs --allow-calls".to_owned();
                 turn.matched.push(Matched { tool: clean::line(id, clean::NAME), score: 0, note });
             }
-            None => self.routed(&mut turn, prompt.text, run, event).await?,
+            None => failed = self.routed(&mut turn, prompt.text, run, event).await.err(),
         }
         turn.output = output(&turn);
         turn.usage.output_tokens = tokens(&turn.output);
@@ -265,7 +269,7 @@ impl Session {
             self.result.stop_reason = StopReason::Cancelled;
         }
         self.keep(turn)?;
-        Ok(!stopped)
+        failed.map_or(Ok(!stopped), Err)
     }
 
     async fn routed(&mut self, turn: &mut TurnResult, prompt: &str, run: Run, event: &(dyn Fn(Event<'_>) + Sync)) -> Result<(), Error> {
@@ -277,8 +281,9 @@ impl Session {
             let note = match self.host.admit(&found.tool) {
                 Err(refusal) => {
                     let start = std::time::Instant::now();
-                    let denial = self.host.denial(id, refusal);
-                    event(Event::Decided(&Decision { tool: id.to_owned(), denial: Some(&denial), gate: start.elapsed() }));
+                    let gate = start.elapsed();
+                    let (denial, unrecorded) = self.host.denied(id, refusal, None);
+                    event(Event::Decided(&Decision { tool: id.to_owned(), denial: Some(&denial), gate, unrecorded: unrecorded.as_ref() }));
                     let note = format!("denied by {}", denial.rule);
                     turn.permission_denials.push(denial);
                     note
@@ -297,14 +302,21 @@ impl Session {
         match router::arguments(prompt, tool.spec.input.value()) {
             Ok(arguments) => {
                 "called".clone_into(&mut turn.matched[at].note);
-                self.call(turn, at, ToolCall::new(tool.spec.id.as_str(), &arguments), run, event).await;
+                return self.call(turn, at, ToolCall::new(tool.spec.id.as_str(), &arguments), run, event).await;
             }
             Err(why) => turn.matched[at].note = format!("not run: {why}"),
         }
         Ok(())
     }
 
-    async fn call(&self, turn: &mut TurnResult, at: usize, call: ToolCall, run: Run, event: &(dyn Fn(Event<'_>) + Sync)) {
+    async fn call(
+        &self,
+        turn: &mut TurnResult,
+        at: usize,
+        call: ToolCall,
+        run: Run,
+        event: &(dyn Fn(Event<'_>) + Sync),
+    ) -> Result<(), Error> {
         match self.host.call(call, self.budget(), run, |decision| event(Event::Decided(decision))).await {
             Ok(record) => {
                 event(Event::Ended(&record));
@@ -314,8 +326,15 @@ impl Session {
                 }
                 turn.calls.push(record);
             }
-            Err(error) => turn.matched[at].note = format!("not run: {}", clean::line(&error.message, clean::TEXT)),
+            Err(error) => {
+                turn.matched[at].note = format!("not run: {}", clean::line(&error.message, clean::TEXT));
+                // A call that cannot be recorded ends the session; one that is not there is the prompt's business.
+                if error.kind == Kind::Io {
+                    return Err(error);
+                }
+            }
         }
+        Ok(())
     }
 
     /// Step 7 of the gate: what the session may still spend. A turn over budget is not even started.
