@@ -143,7 +143,8 @@ impl Folder {
         let size = |name: &String| std::fs::symlink_metadata(self.path.join(name)).map_or(0, |m| m.len());
         let mut total: u64 = names.iter().map(size).sum();
         let mut removed = Vec::new();
-        for name in names {
+        // No more than fit into one record; the next file goes on.
+        for name in names.iter().take(FOLLOWED) {
             if total <= sizes.total {
                 break;
             }
@@ -236,9 +237,16 @@ fn lock(file: &File) -> bool {
 /// The last whole line of an open file.
 fn tail(file: &mut File, name: &str) -> std::io::Result<Tail> {
     let len = file.metadata()?.len();
-    file.seek(SeekFrom::Start(len.saturating_sub(TAIL)))?;
     let mut bytes = Vec::new();
-    file.take(TAIL).read_to_end(&mut bytes)?;
+    // Most lines are short, and each start looks at the end of many files.
+    for take in [TAIL / 16, TAIL] {
+        file.seek(SeekFrom::Start(len.saturating_sub(take)))?;
+        bytes.clear();
+        file.take(len.min(take)).read_to_end(&mut bytes)?;
+        if bytes.iter().filter(|b| **b == b'\n').nth(1).is_some() || take >= len {
+            break;
+        }
+    }
     let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
     let mut torn = whole < bytes.len();
     let last = bytes[..whole].split(|b| *b == b'\n').rev().nth(1);
