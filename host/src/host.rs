@@ -12,11 +12,11 @@ use crate::config::{Scope, Settings};
 use crate::error::{Error, Kind};
 use crate::plugins::{self, Plugin, Quarantined, ToolSpec, Watcher};
 use crate::record::{CallError, CallRecord, Decision, Denial, Outcome, Stats};
-use crate::sandbox::{Allocator, CodeCache, Compiler, Content, Run, Sandbox};
+use crate::sandbox::{Allocator, CodeCache, Compiler, Content, Refused, Run, Sandbox};
 use crate::{config, json};
 use palisade_policy::{
-    Authorized, Candidate, Capability, Limit, Limits, Origin, Policy, Refusal, Rule, Step, StepVerdict, Subsystem, Verdict, mcp_name,
-    quoted,
+    Authorized, Candidate, Capability, Limit, Limits, Origin, Policy, Refusal, Request, Rule, Step, StepVerdict, Subsystem, Verdict,
+    mcp_name, quoted,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -287,6 +287,7 @@ impl Host {
                     log: Vec::new(),
                     log_dropped: 0,
                     absent: Vec::new(),
+                    refused: Vec::new(),
                 })
             }
         }
@@ -434,6 +435,7 @@ async fn dispatch(authorized: Authorized<'_, Arc<Tool>>, run: Run, start: Instan
         log: report.log,
         log_dropped: report.log_dropped,
         absent: plugin.effective.absent.iter().map(|c| grant_flag(plugin, c)).collect(),
+        refused: report.refused.into_iter().map(|refused| refused_line(plugin, refused)).collect(),
     }
 }
 
@@ -453,11 +455,25 @@ fn stats(duration: Duration, gate: Duration, memory: usize) -> Stats {
 /// The needed capabilities of a plugin that nobody granted, each with what would grant it.
 fn missing(plugin: &Plugin) -> Vec<(Capability, Option<String>)> {
     let one = |capability: &Capability| match capability {
-        // Nothing grants these yet.
-        Capability::Net(_) | Capability::Store => (capability.clone(), None),
+        // Nothing grants it yet.
+        Capability::Store => (capability.clone(), None),
         _ => (capability.clone(), Some(grant_flag(plugin, capability))),
     };
     plugin.effective.missing.iter().map(one).collect()
+}
+
+/// What an operator reads of a refused request. Where the manifest asks for the origin, a grant would allow it.
+fn refused_line(plugin: &Plugin, refused: Refused) -> String {
+    let origin = match refused {
+        Refused::Because(why) => return why,
+        Refused::NotGranted(origin) => origin,
+    };
+    let asked = |request: &Request| matches!(&request.capability, Capability::Net(asked) if asked.covers(&origin));
+    if plugin.manifest.requests.iter().any(asked) {
+        let flag = grant_flag(plugin, &Capability::Net(origin.clone()));
+        return format!("a request to {origin} was refused; to allow it: {flag}");
+    }
+    format!("a request to {origin} was refused; no grant allows it, because its plugin.toml does not ask for it under `net`")
 }
 
 /// The line that would grant a capability.

@@ -172,6 +172,9 @@ pub struct CallRecord {
     /// Optional capabilities nobody granted, shown when the tool fails; not part of the record.
     #[serde(skip)]
     pub absent: Vec<String>,
+    /// What was refused of its requests over the network, each with what would allow it; not part of the record.
+    #[serde(skip)]
+    pub refused: Vec<String>,
 }
 
 impl CallRecord {
