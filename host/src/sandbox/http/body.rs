@@ -23,7 +23,14 @@ pub(super) struct Bounded<B> {
 
 impl<B> Bounded<B> {
     /// `idle` needs the runtime of the network around it.
-    pub(super) fn new(inner: B, most: u64, idle: Option<Duration>, notes: Notes, about: String, too_large: fn(Option<u64>) -> Error) -> Self {
+    pub(super) fn new(
+        inner: B,
+        most: u64,
+        idle: Option<Duration>,
+        notes: Notes,
+        about: String,
+        too_large: fn(Option<u64>) -> Error,
+    ) -> Self {
         let idle = idle.map(|idle| (idle, Box::pin(tokio::time::sleep(idle))));
         Self { inner: Box::pin(inner), left: most, most, idle, notes, about, too_large }
     }

@@ -147,7 +147,7 @@ pub(super) async fn connect(network: &Arc<Network>, to: &NetOrigin) -> Result<To
 }
 
 /// The addresses of a host, each of them one that may be reached. Asked once; nothing looks it up again.
-async fn addresses(network: &Arc<Network>, to: &NetOrigin) -> Result<Vec<IpAddr>, Why> {
+pub(super) async fn addresses(network: &Arc<Network>, to: &NetOrigin) -> Result<Vec<IpAddr>, Why> {
     let name = match &to.host {
         // Granted as it stands.
         NetHost::Address(address) => return Ok(vec![*address]),

@@ -12,7 +12,7 @@
 mod body;
 mod connect;
 #[cfg(test)]
-mod tests {}
+mod tests;
 
 use crate::clean;
 use crate::sandbox::state::State;
@@ -198,6 +198,11 @@ impl WasiHttpHooks for Hooks {
         Arc::new(is_ours)
     }
 
+    /// Every scheme gets as far as the decision, so that the operator sees what was tried.
+    fn is_supported_scheme(&mut self, _: &http::uri::Scheme) -> bool {
+        true
+    }
+
     fn set_host_header(&mut self) -> bool {
         false
     }
@@ -292,10 +297,16 @@ fn outgoing(to: &NetOrigin, request: Request<WasiBody>, bounds: Bounds, notes: &
     let mut headers = HeaderMap::with_capacity(parts.headers.len() + 1);
     // An origin is ASCII.
     headers.extend(HeaderValue::from_str(&to.authority()).ok().map(|host| (header::HOST, host)));
-    headers.extend(parts.headers.drain().scan(None, |last: &mut Option<HeaderName>, (name, value)| {
-        *last = name.or_else(|| last.take());
-        Some((last.clone(), value))
-    }).filter_map(|(name, value)| Some((name.filter(|name| !is_ours(name))?, value))));
+    headers.extend(
+        parts
+            .headers
+            .drain()
+            .scan(None, |last: &mut Option<HeaderName>, (name, value)| {
+                *last = name.or_else(|| last.take());
+                Some((last.clone(), value))
+            })
+            .filter_map(|(name, value)| Some((name.filter(|name| !is_ours(name))?, value))),
+    );
     parts.headers = headers;
     let path = parts.uri.path_and_query().filter(|path| path.as_str().starts_with('/')).cloned();
     parts.uri = path.map_or_else(|| http::Uri::from_static("/"), http::Uri::from);
