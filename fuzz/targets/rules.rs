@@ -68,8 +68,11 @@ fn within(capability: &Capability) {
             assert!(path.is_empty() || path == "/" || !path.ends_with('/'));
         }
         Capability::Net(origin) => {
-            let rest = origin.split_once("://").map(|(_, rest)| rest).unwrap_or_default();
-            assert!(!rest.is_empty() && rest.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':')), "{origin}");
+            let printed = origin.to_string();
+            assert_eq!(printed.parse(), Ok(origin.clone()));
+            let rest = printed.split_once("://").map(|(_, rest)| rest).unwrap_or_default();
+            let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'*' | b'[' | b']');
+            assert!(!rest.is_empty() && rest.bytes().all(allowed), "{printed}");
         }
         Capability::Env(name) => assert!(name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')),
         Capability::Store => {}

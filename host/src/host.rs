@@ -9,15 +9,15 @@
 
 use crate::audit::{self, Audit};
 use crate::clean;
-use crate::config::{Scope, Settings};
+use crate::config::Settings;
 use crate::error::{Error, Kind};
 use crate::plugins::{self, Plugin, Quarantined, ToolSpec, Watcher};
 use crate::record::{CallError, CallRecord, Decision, Denial, Outcome, Stats};
+use crate::remedy::{grant_flag, missing, refused_line, stuck, unpinned};
 use crate::sandbox::{Allocator, CodeCache, Compiler, Content, Run, Sandbox};
 use crate::{config, json};
 use palisade_policy::{
-    Authorized, Candidate, Capability, Limit, Limits, Origin, Policy, Refusal, Rule, Step, StepVerdict, Subsystem, Verdict, mcp_name,
-    quoted,
+    Authorized, Candidate, Limit, Limits, Origin, Policy, Refusal, Rule, Step, StepVerdict, Subsystem, Verdict, mcp_name,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -408,14 +408,6 @@ pub fn code_cache(home: &config::Home) -> Option<CodeCache> {
 
 const LANE: &str = "wasm";
 
-fn stuck(tool: &Tool) -> Error {
-    let reason = format!(
-        "{} is not available: {} is quarantined (limit-time): too many of its operations on files never ended",
-        tool.spec.id, tool.plugin.manifest.name
-    );
-    Error::new(Kind::Quarantined, reason).hint("look for a file system that does not answer, or a FIFO, in a folder granted to it")
-}
-
 /// Step 6: size, strict JSON, schema.
 fn arguments(tool: &Tool, given: &[u8]) -> Verdict {
     let limit = tool.plugin.limits.get(Limit::Arguments);
@@ -458,6 +450,7 @@ async fn dispatch(authorized: Authorized<'_, Arc<Tool>>, run: Run, start: Instan
         log_dropped: report.log_dropped,
         absent: plugin.effective.absent.iter().map(|c| grant_flag(plugin, c)).collect(),
         unrecorded: None,
+        refused: report.refused.into_iter().map(|refused| refused_line(plugin, refused)).collect(),
     }
 }
 
@@ -472,39 +465,4 @@ fn cleaned(content: Content) -> Content {
 fn stats(duration: Duration, gate: Duration, memory: usize) -> Stats {
     let micros = |time: Duration| (time.as_secs_f64() * 1e7).round() / 10.0;
     Stats { duration_us: micros(duration), gate_us: micros(gate), memory_peak_bytes: memory as u64, instance: "fresh" }
-}
-
-/// How a plugin differs from what was added, or from what the workspace's lock says, and where that stands.
-fn unpinned(settings: &Settings, plugin: &Plugin, tools: &[ToolSpec]) -> Option<(Origin, String)> {
-    if plugin.scope == Scope::Flag {
-        return None;
-    }
-    let name = plugin.manifest.name.as_str();
-    let added = settings.pins.iter().find(|(pinned, ..)| plugin.scope == Scope::Added && pinned == name);
-    let added = added
-        .filter(|(_, pinned, _)| *pinned != plugin.identity)
-        .map(|(_, pinned, origin)| (origin.clone(), format!("{name} is sha256:{}, and sha256:{pinned} was added", plugin.identity)));
-    added.or_else(|| plugins::difference(&settings.lock, plugin, tools))
-}
-
-/// The needed capabilities of a plugin that nobody granted, each with what would grant it.
-fn missing(plugin: &Plugin) -> Vec<(Capability, Option<String>)> {
-    let one = |capability: &Capability| match capability {
-        // Nothing grants these yet.
-        Capability::Net(_) | Capability::Store => (capability.clone(), None),
-        _ => (capability.clone(), Some(grant_flag(plugin, capability))),
-    };
-    plugin.effective.missing.iter().map(one).collect()
-}
-
-/// The line that would grant a capability.
-fn grant_flag(plugin: &Plugin, capability: &Capability) -> String {
-    let name = &plugin.manifest.name;
-    let (grant, flag) = match plugin.scope {
-        Scope::Flag | Scope::Added => (format!("{name}:{capability}"), true),
-        _ => (format!("{name}@sha256:{}:{capability}", plugin.identity), false),
-    };
-    let grant = clean::line(&grant, 1000);
-    let quoted = quoted(&grant);
-    if flag { format!("--grant {quoted}") } else { format!("add {quoted} to `grants` in your config") }
 }

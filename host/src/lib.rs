@@ -14,6 +14,7 @@ pub mod mcp;
 pub mod plugins;
 pub mod record;
 pub mod redact;
+mod remedy;
 pub mod sandbox;
 mod schema;
 pub mod session;

@@ -177,6 +177,9 @@ pub struct CallRecord {
     /// Why the audit log does not hold the outcome; not part of the record.
     #[serde(skip)]
     pub unrecorded: Option<Error>,
+    /// What was refused of its requests over the network, each with what would allow it; not part of the record.
+    #[serde(skip)]
+    pub refused: Vec<String>,
 }
 
 impl CallRecord {
@@ -193,6 +196,7 @@ impl CallRecord {
             log: Vec::new(),
             log_dropped: 0,
             absent: Vec::new(),
+            refused: Vec::new(),
             unrecorded: None,
         }
     }

@@ -3,6 +3,7 @@
 mod environment;
 mod files;
 mod memory;
+mod net;
 mod results;
 mod state;
 mod talk;
@@ -33,5 +34,6 @@ palisade_sdk::export!(
     environment::arguments,
     talk::chatter,
     talk::work,
-    talk::report
+    talk::report,
+    net::send
 );

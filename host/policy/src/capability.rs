@@ -4,13 +4,14 @@
 //! |---|---|
 //! | `fs:read:PATH` | the folder PATH, to read |
 //! | `fs:write:PATH` | the folder PATH, to read and write |
-//! | `net:URL` | one scheme, host and port; no path |
+//! | `net:URL` | one scheme, host and port, see [`NetOrigin`] |
 //! | `env:NAME` | one variable |
 //! | `store` | the plugin's own key-value store |
 //!
 //! A PATH is absolute or starts with `@workspace`, the only variable. It has no `.` or `..` part: a path is compared
 //! part by part after the host has resolved it. What is not listed is denied.
 
+use crate::{NetError, NetOrigin};
 use std::fmt;
 use std::str::FromStr;
 
@@ -80,7 +81,7 @@ pub enum Capability {
     /// A folder.
     Fs(Access, FolderPath),
     /// An origin: `scheme://host[:port]`.
-    Net(String),
+    Net(NetOrigin),
     /// A variable of the user's environment.
     Env(String),
     /// The plugin's own key-value store.
@@ -103,8 +104,8 @@ pub enum CapabilityError {
     #[error("`{0}` is not the name of a variable; write letters, digits and `_`, not starting with a digit")]
     Env(String),
     /// Not an origin.
-    #[error("`{0}` is not an origin; write scheme://host or scheme://host:port, with scheme http or https and no path")]
-    Net(String),
+    #[error("`{0}` is not an origin like https://example.com or http://localhost:8080: {1}")]
+    Net(String, NetError),
 }
 
 impl FromStr for Capability {
@@ -124,7 +125,7 @@ impl FromStr for Capability {
             return if is_variable(name) { Ok(Self::Env(name.to_owned())) } else { Err(CapabilityError::Env(name.to_owned())) };
         }
         if let Some(url) = text.strip_prefix("net:") {
-            return if is_origin(url) { Ok(Self::Net(url.to_owned())) } else { Err(CapabilityError::Net(url.to_owned())) };
+            return url.parse().map(Self::Net).map_err(|e| CapabilityError::Net(url.to_owned(), e));
         }
         Err(CapabilityError::Form(text.to_owned()))
     }
@@ -143,14 +144,6 @@ impl fmt::Display for Capability {
 
 fn is_variable(name: &str) -> bool {
     !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-}
-
-fn is_origin(url: &str) -> bool {
-    let Some(rest) = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")) else { return false };
-    // The number parser would take a sign, too.
-    let is_port = |port: &str| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok();
-    let host = rest.rsplit_once(':').map_or(rest, |(host, port)| if is_port(port) { host } else { "" });
-    !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'))
 }
 
 #[cfg(test)]
@@ -190,7 +183,7 @@ mod tests {
                 "fs:(read|write):(@workspace)?(/[a-z0-9._ -]{1,8}){1,4}",
                 Just("fs:read:@workspace".to_owned()), Just("fs:write:/".to_owned()), Just("store".to_owned()),
                 "env:[A-Z_][A-Z0-9_]{0,12}",
-                "net:https?://[a-z][a-z0-9.-]{0,12}(:[1-9][0-9]{0,3})?",
+                "net:https?://(\\*\\.)?[a-z]{1,6}(\\.[a-z]{1,6}){0,2}(:8[0-9]{3})?",
             ]
         ) {
             if let Ok(capability) = text.parse::<Capability>() {

@@ -5,11 +5,11 @@
 //! | `SOURCE:CAPABILITY` | a flag | for a source that a flag of the same command line supplied |
 //! | `NAME@sha256:IDENTITY:CAPABILITY` | the user's config | for exactly that manifest and component |
 //!
-//! Effective = requested ∩ granted. A requested folder covers a grant at or below it; a read grant never satisfies a
-//! write request. Paths are compared part by part, after the host resolved them; a path it could not resolve is granted to
+//! Effective = requested ∩ granted. A requested folder covers a grant at or below it, a requested origin one that is equal or
+//! within it; a read grant never satisfies a write request. Paths are compared part by part, after the host resolved them; a path it could not resolve is granted to
 //! nobody.
 
-use crate::{Access, Capability, CapabilityError, FolderPath, IdError, Origin, SourceName};
+use crate::{Access, Capability, CapabilityError, FolderPath, IdError, NetOrigin, Origin, SourceName};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -135,6 +135,8 @@ pub struct Effective {
     pub folders: Vec<FolderGrant>,
     /// The variables, by name.
     pub variables: Vec<String>,
+    /// The origins, as they were granted.
+    pub origins: Vec<NetOrigin>,
     /// Needed and not granted.
     pub missing: Vec<Capability>,
     /// Optional and not granted.
@@ -163,6 +165,13 @@ pub fn effective(requests: &[Request], grants: &[Grant]) -> Effective {
                     satisfied = true;
                     if !out.variables.contains(wanted) {
                         out.variables.push(wanted.clone());
+                    }
+                    true
+                }
+                (Capability::Net(wanted), Capability::Net(given)) if wanted.covers(given) => {
+                    satisfied = true;
+                    if !out.origins.contains(given) {
+                        out.origins.push(given.clone());
                     }
                     true
                 }
@@ -292,6 +301,24 @@ mod tests {
     fn an_optional_request_is_absent_and_not_missing() {
         let got = effective(&[request("fs:read:@workspace", "/w", true)], &[]);
         assert_eq!((got.missing.len(), got.absent.len()), (0, 1));
+    }
+
+    #[test]
+    fn an_origin_is_granted_at_or_within_the_request_and_never_above_it() {
+        let net = |asked: &str, granted: &str| {
+            let got = effective(&[request(asked, "/", false)], &[grant(granted, "/")]);
+            assert_eq!(got.origins.is_empty(), !got.missing.is_empty(), "{asked} {granted}");
+            got.origins.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(net("net:https://*.example.com", "net:https://api.example.com"), ["https://api.example.com"]);
+        assert_eq!(net("net:https://example.com", "net:https://EXAMPLE.com:443"), ["https://example.com"]);
+        for (asked, granted) in [
+            ("net:https://api.example.com", "net:https://*.example.com"),
+            ("net:https://example.com", "net:http://example.com"),
+            ("net:https://example.com", "net:https://example.com:8443"),
+        ] {
+            assert!(net(asked, granted).is_empty(), "{asked} {granted}");
+        }
     }
 
     #[test]

@@ -71,6 +71,16 @@ limits! {
     WrittenBytes "written_bytes" Size 256 * MIB;
     /// Files, folders and links a call makes through its write grants.
     WrittenFiles "written_files" Count 10_000;
+    /// Requests of a call over the network; a page and its redirects take six.
+    NetRequests "net_requests" Count 32;
+    /// Finding a host, connecting to it and agreeing on TLS, together; a far host takes two seconds.
+    NetConnect "net_connect" Time 10_000;
+    /// The wait for the head of a response, and for each piece of its body.
+    NetIdle "net_idle" Time 30_000;
+    /// The head of a response; servers and proxies agree on at most 8 to 16 KiB.
+    NetHeaders "net_headers" Size 64 * KIB;
+    /// The body of a request or response, counted as it passes; far above what a tool can return.
+    NetBody "net_body" Size 10 * MIB;
     /// Calls in flight, in all: each holds a slot of the pool.
     InFlight "in_flight" Count 64;
     /// Calls in flight of one source: a quarter of all, so that no source takes every slot.

@@ -52,6 +52,7 @@ fn call(audit: &Audit, tool: &str) {
         log: Vec::new(),
         log_dropped: 0,
         absent: Vec::new(),
+        refused: Vec::new(),
         unrecorded: None,
     };
     audit.allowed(tool, &ID, Some(b"{}")).unwrap().ended(&record).unwrap();

@@ -124,6 +124,10 @@ impl Output {
         if record.log_dropped > 0 {
             line(&format!("{}: {} more log lines found no room", record.tool, record.log_dropped));
         }
+        // Also of a call that went well: the tool may have gone on without.
+        for refused in &record.refused {
+            line(&format!("{}: {refused}", record.tool));
+        }
         if record.error.as_ref().is_some_and(|e| e.kind == Kind::ToolFailed) {
             for grant in &record.absent {
                 line(&format!("{}: an optional capability was not granted; to allow it: {grant}", record.tool));

@@ -14,7 +14,7 @@ pub const FILE: &str = "plugin.toml";
 /// Largest manifest, in bytes.
 pub(super) const MAX: u64 = 1024 * 1024;
 /// Limits that are about one call; the others are the user's and the workspace's.
-const LIMITS: [Limit; 14] = [
+const LIMITS: [Limit; 19] = [
     Limit::Time,
     Limit::DefinitionsTime,
     Limit::Grace,
@@ -29,6 +29,11 @@ const LIMITS: [Limit; 14] = [
     Limit::HostCalls,
     Limit::WrittenBytes,
     Limit::WrittenFiles,
+    Limit::NetRequests,
+    Limit::NetConnect,
+    Limit::NetIdle,
+    Limit::NetHeaders,
+    Limit::NetBody,
 ];
 
 /// A manifest.

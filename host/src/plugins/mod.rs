@@ -45,7 +45,7 @@ pub struct Plugin {
     pub effective: Effective,
     /// Its compiled component.
     pub component: Arc<Prepared>,
-    /// The opened folders and variables of its grants.
+    /// The opened folders, the variables and the origins of its grants.
     pub reach: Reach,
     /// The limits of its calls.
     pub limits: Limits,
@@ -290,6 +290,7 @@ async fn load_one(
     let effective = effective(&manifest.requests, &grants_for(settings, scope, name, identity));
     let variables = effective.variables.iter().filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))).collect();
     let reach = Reach::open(&effective.folders, variables).map_err(|e| Error::new(Kind::Io, e.to_string()))?;
+    let reach = reach.with_network(effective.origins.clone());
     Ok(Plugin { manifest, identity, scope, folder: shown, effective, component: Arc::new(component), reach, limits, tools })
 }
 

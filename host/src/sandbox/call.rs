@@ -4,6 +4,7 @@ use crate::error::Kind;
 use crate::sandbox::bindings::{PluginPre, palisade::plugin::types};
 use crate::sandbox::cache::{CodeCache, WasmDigest, load_own};
 use crate::sandbox::folders::Stuck;
+use crate::sandbox::http::Refused;
 use crate::sandbox::pace::{Pace, note_tick};
 use crate::sandbox::shards::{Index, Shard, Shards};
 use crate::sandbox::slow::threads;
@@ -157,6 +158,8 @@ pub struct Report {
     pub log_dropped: u64,
     /// Bytes in all linear memories at the end, which is their peak.
     pub memory_peak: usize,
+    /// What was refused of its requests over the network; a few, each once.
+    pub refused: Vec<Refused>,
 }
 
 impl Prepared {
@@ -226,7 +229,7 @@ impl Prepared {
             tool: tool.to_owned(),
             arguments,
             cancelled: run.cancelled.clone(),
-            state: State::new(reach.context(), limits, run, written, self.stuck.clone()),
+            state: State::new(reach.context(), limits, run, written, self.stuck.clone(), reach.network()),
             limits: limits.clone(),
             time,
         };
@@ -268,7 +271,7 @@ impl Prepared {
     pub(crate) async fn definitions(&self, limits: &Limits) -> Result<Vec<Definition>, Failure> {
         let _running = self.shards.running();
         let deadline = limits.time(Limit::DefinitionsTime);
-        let state = State::new(Reach::sealed(), limits, Run::default(), None, self.stuck.clone());
+        let state = State::new(Reach::sealed(), limits, Run::default(), None, self.stuck.clone(), None);
         let mut store = store(self.component.engine(), state, limits);
         let work = async {
             let plugin = self.linked.instantiate_async(&mut store).await?;
@@ -354,13 +357,14 @@ impl Job {
             Ok(Ok(Err(types::ToolError { message }))) => Err(Failure::new(Kind::ToolFailed, message)),
             Ok(Ok(Ok(contents))) => checked(contents, &limits),
         };
-        Report { result, memory_peak: state.limiter.peak(), log: std::mem::take(&mut state.log), log_dropped: state.log_dropped }
+        let (log, refused) = (std::mem::take(&mut state.log), state.http.refused());
+        Report { result, memory_peak: state.limiter.peak(), log, log_dropped: state.log_dropped, refused }
     }
 }
 
 impl Report {
     fn failed(failure: Failure) -> Self {
-        Self { result: Err(failure), log: Vec::new(), log_dropped: 0, memory_peak: 0 }
+        Self { result: Err(failure), log: Vec::new(), log_dropped: 0, memory_peak: 0, refused: Vec::new() }
     }
 }
 

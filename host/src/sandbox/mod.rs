@@ -13,6 +13,7 @@ mod call;
 mod compile;
 mod engine;
 mod folders;
+mod http;
 mod limiter;
 mod pace;
 mod shards;
@@ -26,5 +27,6 @@ pub use call::{Content, Definition, Failure, Hints, LogLine, Places, Prepared, P
 pub(crate) use compile::AT_ONCE;
 pub use compile::{COMPILER_ARGUMENT, Compiler, compiler_main};
 pub use engine::{Allocator, Sandbox, engine_config};
+pub use http::Refused;
 pub use slow::bound_file_threads;
 pub use wasi::{Folder, Reach, ReachError};

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::sandbox::engine::{Allocator, engine_config};
 use crate::sandbox::slow::Slow;
 use crate::sandbox::state::State;
-use crate::sandbox::{bindings, folders};
+use crate::sandbox::{bindings, folders, http};
 use palisade_policy::Limits;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -40,6 +40,7 @@ impl Shard {
         let link = |linker: &mut Linker<State>| {
             wasmtime_wasi::p2::add_to_linker_async(linker)?;
             folders::add_to_linker(linker)?;
+            http::add_to_linker(linker)?;
             bindings::palisade::plugin::host::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
         };
         link(&mut linker).map_err(|e| Error::internal("linking the host's interfaces", &e))?;

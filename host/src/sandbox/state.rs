@@ -3,13 +3,16 @@
 use crate::sandbox::bindings::palisade::plugin::{host, types};
 use crate::sandbox::call::{LogLine, Progress, Run};
 use crate::sandbox::folders::{Folders, Stuck};
+use crate::sandbox::http::{Http, Network};
 use crate::sandbox::limiter::Limiter;
 use crate::sandbox::written::Written;
 use palisade_policy::{Limit, Limits};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::filesystem::WasiFilesystemCtxView;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::WasiHttpCtxView;
 
 /// Progress reports are at least this far apart.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
@@ -29,6 +32,7 @@ pub(crate) struct State {
     host_calls_max: u64,
     pub(crate) written: Option<Written>,
     stuck: Stuck,
+    pub(crate) http: Http,
 }
 
 /// The guest called the host too often.
@@ -37,8 +41,15 @@ pub(crate) struct State {
 pub(crate) struct HostCalls;
 
 impl State {
-    /// `written` where a folder is granted for writing.
-    pub(crate) fn new(wasi: WasiCtx, limits: &Limits, run: Run, written: Option<Written>, stuck: Stuck) -> Self {
+    /// `written` where a folder is granted for writing, `network` where an origin is granted.
+    pub(crate) fn new(
+        wasi: WasiCtx,
+        limits: &Limits,
+        run: Run,
+        written: Option<Written>,
+        stuck: Stuck,
+        network: Option<Arc<Network>>,
+    ) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.size(Limit::Handles));
         Self {
@@ -54,6 +65,7 @@ impl State {
             host_calls_max: limits.get(Limit::HostCalls),
             written,
             stuck,
+            http: Http::new(network, limits),
         }
     }
 
@@ -78,6 +90,11 @@ impl State {
         self.count();
         let inner = WasiFilesystemCtxView { ctx: self.wasi.filesystem(), table: &mut self.table };
         Folders { inner, written: self.written.as_ref(), stuck: &self.stuck }
+    }
+
+    pub(crate) fn http(&mut self) -> WasiHttpCtxView<'_> {
+        self.count();
+        self.http.view(&mut self.table)
     }
 }
 

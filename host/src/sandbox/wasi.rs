@@ -1,7 +1,9 @@
-//! WASI from grants: folders as handles opened once, variables by name, and nothing else.
+//! WASI from grants: folders as handles opened once, variables by name, origins for `wasi:http`, and nothing else.
 
-use palisade_policy::{Access, FolderGrant};
+use crate::sandbox::http::Network;
+use palisade_policy::{Access, FolderGrant, NetOrigin};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use wasmtime_wasi::filesystem::WasiFilesystemCtx;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder};
 
@@ -14,6 +16,7 @@ pub struct Reach {
     filesystem: WasiFilesystemCtx,
     writes: bool,
     variables: Vec<(String, String)>,
+    network: Option<Arc<Network>>,
 }
 
 impl std::fmt::Debug for Reach {
@@ -52,7 +55,19 @@ impl Reach {
         }
         let mut ctx = builder.build();
         let writes = folders.iter().any(|folder| folder.access == Access::Write);
-        Ok(Self { filesystem: std::mem::take(ctx.filesystem()), writes, variables })
+        Ok(Self { filesystem: std::mem::take(ctx.filesystem()), writes, variables, network: None })
+    }
+
+    /// The same, with origins it may send requests to.
+    #[must_use]
+    pub fn with_network(mut self, origins: Vec<NetOrigin>) -> Self {
+        self.network = Network::new(origins);
+        self
+    }
+
+    /// Where requests may go; `None` where nowhere.
+    pub(crate) fn network(&self) -> Option<Arc<Network>> {
+        self.network.clone()
     }
 
     /// Whether any folder may be written.

@@ -1,0 +1,65 @@
+//! What a source lacks, and the line that would mend it.
+
+use crate::config::{Scope, Settings};
+use crate::error::{Error, Kind};
+use crate::plugins::{self, Plugin, ToolSpec};
+use crate::sandbox::Refused;
+use crate::{Tool, clean};
+use palisade_policy::{Capability, Origin, Request, quoted};
+
+/// How a plugin differs from what was added, or from what the workspace's lock says, and where that stands.
+pub(crate) fn unpinned(settings: &Settings, plugin: &Plugin, tools: &[ToolSpec]) -> Option<(Origin, String)> {
+    if plugin.scope == Scope::Flag {
+        return None;
+    }
+    let name = plugin.manifest.name.as_str();
+    let added = settings.pins.iter().find(|(pinned, ..)| plugin.scope == Scope::Added && pinned == name);
+    let added = added
+        .filter(|(_, pinned, _)| *pinned != plugin.identity)
+        .map(|(_, pinned, origin)| (origin.clone(), format!("{name} is sha256:{}, and sha256:{pinned} was added", plugin.identity)));
+    added.or_else(|| plugins::difference(&settings.lock, plugin, tools))
+}
+
+/// The needed capabilities of a plugin that nobody granted, each with what would grant it.
+pub(crate) fn missing(plugin: &Plugin) -> Vec<(Capability, Option<String>)> {
+    let one = |capability: &Capability| match capability {
+        // Nothing grants it yet.
+        Capability::Store => (capability.clone(), None),
+        _ => (capability.clone(), Some(grant_flag(plugin, capability))),
+    };
+    plugin.effective.missing.iter().map(one).collect()
+}
+
+/// The line that would grant a capability.
+pub(crate) fn grant_flag(plugin: &Plugin, capability: &Capability) -> String {
+    let name = &plugin.manifest.name;
+    let (grant, flag) = match plugin.scope {
+        Scope::Flag | Scope::Added => (format!("{name}:{capability}"), true),
+        _ => (format!("{name}@sha256:{}:{capability}", plugin.identity), false),
+    };
+    let grant = clean::line(&grant, 1000);
+    let quoted = quoted(&grant);
+    if flag { format!("--grant {quoted}") } else { format!("add {quoted} to `grants` in your config") }
+}
+
+/// What an operator reads of a refused request. Where the manifest asks for the origin, a grant would allow it.
+pub(crate) fn refused_line(plugin: &Plugin, refused: Refused) -> String {
+    let origin = match refused {
+        Refused::Because(why) => return why,
+        Refused::NotGranted(origin) => origin,
+    };
+    let asked = |request: &Request| matches!(&request.capability, Capability::Net(asked) if asked.covers(&origin));
+    if plugin.manifest.requests.iter().any(asked) {
+        let flag = grant_flag(plugin, &Capability::Net(origin.clone()));
+        return format!("a request to {origin} was refused; to allow it: {flag}");
+    }
+    format!("a request to {origin} was refused; no grant allows it, because its plugin.toml does not ask for it under `net`")
+}
+
+pub(crate) fn stuck(tool: &Tool) -> Error {
+    let reason = format!(
+        "{} is not available: {} is quarantined (limit-time): too many of its operations on files never ended",
+        tool.spec.id, tool.plugin.manifest.name
+    );
+    Error::new(Kind::Quarantined, reason).hint("look for a file system that does not answer, or a FIFO, in a folder granted to it")
+}

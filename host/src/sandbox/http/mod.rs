@@ -1,0 +1,319 @@
+//! `wasi:http`, outgoing alone: each request is decided when it is made, and goes over a connection of our own.
+//!
+//! The rule it keeps: a request leaves only for an origin that was granted; the name of its host is looked up once, every
+//! address of the answer is checked, and the connection goes to one of those very addresses. Nothing follows a redirect:
+//! whoever wants to makes a new request, which is decided like the first. No proxy, no variable, no file of the machine has
+//! a say.
+//!
+//! Where the rule ends: which origins were granted was decided when the source was loaded.
+//!
+//! Never here: sockets for guests, requests of the host's own, anything incoming.
+
+mod body;
+mod connect;
+#[cfg(test)]
+mod tests;
+
+use crate::clean;
+use crate::sandbox::state::State;
+use body::Bounded;
+use bytes::Bytes;
+use connect::{Resolve, System, Why};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
+use http_body_util::BodyExt;
+use palisade_policy::{Limit, Limits, NetHost, NetOrigin};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio_rustls::rustls::ClientConfig;
+use wasmtime::component::{Linker, ResourceTable};
+use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
+use wasmtime_wasi_http::p2::bindings::{LinkOptions, http as interfaces};
+use wasmtime_wasi_http::{Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttp, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks};
+
+/// Look-ups of one source at once: one that is never answered holds a thread.
+const LOOKUPS: usize = 4;
+/// Most headers of a response.
+const HEADERS: usize = 100;
+/// Most refusals of one call that are kept for the operator.
+const NOTED: usize = 4;
+/// Most bytes of a piece of a request's body, and of the fields a guest makes.
+const CHUNK: usize = 64 * 1024;
+
+/// What one source may reach: made once, used by each call.
+pub(crate) struct Network {
+    origins: Vec<NetOrigin>,
+    resolver: Box<dyn Resolve>,
+    tls: Arc<ClientConfig>,
+    lookups: Arc<Semaphore>,
+}
+
+impl Network {
+    /// With the system's resolver; `None` where nothing is granted.
+    pub(crate) fn new(origins: Vec<NetOrigin>) -> Option<Arc<Self>> {
+        (!origins.is_empty()).then(|| Arc::new(Self::with(origins, Box::new(System), connect::public_roots())))
+    }
+
+    fn with(origins: Vec<NetOrigin>, resolver: Box<dyn Resolve>, tls: Arc<ClientConfig>) -> Self {
+        Self { origins, resolver, tls, lookups: Arc::new(Semaphore::new(LOOKUPS)) }
+    }
+}
+
+/// A request that did not go out, or an answer that was not taken; for the operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refused {
+    /// Nobody granted this origin.
+    NotGranted(NetOrigin),
+    /// Why else, in one cleaned sentence without path and query.
+    Because(String),
+}
+
+/// What was refused during one call.
+#[derive(Debug, Clone, Default)]
+struct Notes(Arc<(Mutex<Vec<Refused>>, AtomicUsize)>);
+
+impl Notes {
+    fn add(&self, refused: Refused) {
+        if let Ok(mut notes) = self.0.0.lock()
+            && !notes.contains(&refused)
+        {
+            if notes.len() < NOTED {
+                notes.push(refused);
+            } else {
+                self.0.1.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn take(&self) -> Vec<Refused> {
+        let mut notes = self.0.0.lock().map(|mut notes| std::mem::take(&mut *notes)).unwrap_or_default();
+        match self.0.1.load(Ordering::Relaxed) {
+            0 => {}
+            more => notes.push(Refused::Because(format!("{more} more requests were refused"))),
+        }
+        notes
+    }
+}
+
+/// The bounds of a call's requests.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    requests: u64,
+    connect: Duration,
+    idle: Duration,
+    headers: usize,
+    body: u64,
+}
+
+/// The network of one call. Without a grant it is a few words that nothing is allocated for.
+pub(crate) struct Http {
+    ctx: WasiHttpCtx,
+    hooks: Hooks,
+}
+
+struct Hooks {
+    network: Option<Arc<Network>>,
+    bounds: Bounds,
+    made: u64,
+    notes: Option<Notes>,
+}
+
+impl Http {
+    pub(crate) fn new(network: Option<Arc<Network>>, limits: &Limits) -> Self {
+        let bounds = Bounds {
+            requests: limits.get(Limit::NetRequests),
+            connect: limits.time(Limit::NetConnect),
+            idle: limits.time(Limit::NetIdle),
+            headers: limits.size(Limit::NetHeaders),
+            body: limits.get(Limit::NetBody),
+        };
+        let mut ctx = WasiHttpCtx::new();
+        ctx.set_field_size_limit(CHUNK);
+        Self { ctx, hooks: Hooks { network, bounds, made: 0, notes: None } }
+    }
+
+    pub(crate) fn view<'s>(&'s mut self, table: &'s mut ResourceTable) -> WasiHttpCtxView<'s> {
+        WasiHttpCtxView { hooks: &mut self.hooks, table, ctx: &mut self.ctx }
+    }
+
+    /// What was refused until now.
+    pub(crate) fn refused(&self) -> Vec<Refused> {
+        self.hooks.notes.as_ref().map(Notes::take).unwrap_or_default()
+    }
+}
+
+/// Outgoing requests and their types; nothing that is incoming.
+pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    interfaces::outgoing_handler::add_to_linker::<State, WasiHttp>(linker, State::http)?;
+    interfaces::types::add_to_linker::<State, WasiHttp>(linker, &LinkOptions::default().into(), State::http)
+}
+
+/// A header that says how a message is carried is ours to write, and to take away.
+fn is_ours(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "host" | "connection" | "upgrade" | "transfer-encoding" | "keep-alive" | "te" | "trailer" | "expect" | "http2-settings"
+    ) || name.as_str().starts_with("proxy-")
+}
+
+type Answer = (Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
+
+impl Hooks {
+    /// The decision: where a request goes, or why it does not.
+    fn decide(&mut self, request: &Request<WasiBody>) -> Result<(Arc<Network>, NetOrigin), (Refused, Error)> {
+        let uri = request.uri();
+        let written = format!("{}://{}", uri.scheme_str().unwrap_or_default(), uri.authority().map_or("", |a| a.as_str()));
+        let because = |why: String, error| Err((Refused::Because(why), error));
+        let to: NetOrigin = match written.parse() {
+            Ok(NetOrigin { host: NetHost::Below(_), .. }) | Err(_) => {
+                // A user and a password may stand before the host.
+                let shown = clean::line(written.rsplit('@').next().unwrap_or_default(), clean::NAME);
+                return because(format!("a request to `{shown}` was refused: that is not an origin"), Error::HttpRequestUriInvalid);
+            }
+            Ok(to) => to,
+        };
+        if *request.method() == Method::CONNECT || *request.method() == Method::TRACE {
+            return because(format!("a request to {to} was refused: its method is {}", request.method()), Error::HttpRequestMethodInvalid);
+        }
+        let network = match &self.network {
+            Some(network) if network.origins.iter().any(|origin| origin.covers(&to)) => network.clone(),
+            _ => return Err((Refused::NotGranted(to), Error::HttpRequestDenied)),
+        };
+        self.made += 1;
+        if self.made > self.bounds.requests {
+            let most = self.bounds.requests;
+            return because(format!("it made more than {most} requests in one call (`net_requests`)"), Error::ConnectionLimitReached);
+        }
+        Ok((network, to))
+    }
+}
+
+impl WasiHttpHooks for Hooks {
+    fn is_forbidden_header(&mut self, name: &HeaderName) -> bool {
+        is_ours(name)
+    }
+
+    fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
+        Arc::new(is_ours)
+    }
+
+    /// Every scheme gets as far as the decision, so that the operator sees what was tried.
+    fn is_supported_scheme(&mut self, _: &http::uri::Scheme) -> bool {
+        true
+    }
+
+    fn set_host_header(&mut self) -> bool {
+        false
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        CHUNK
+    }
+
+    fn p2_error_from_hyper(&mut self, error: &hyper::Error) -> ErrorCode {
+        match error {
+            e if e.is_parse_too_large() => ErrorCode::HttpResponseHeaderSectionSize(None),
+            e if e.is_incomplete_message() => ErrorCode::HttpResponseIncomplete,
+            _ => ErrorCode::HttpProtocolError,
+        }
+    }
+
+    fn p2_error_from_connect(&mut self, _: &std::io::Error) -> ErrorCode {
+        ErrorCode::ConnectionRefused
+    }
+
+    fn p2_error_from_tls(&mut self, _: &std::io::Error) -> ErrorCode {
+        ErrorCode::TlsProtocolError
+    }
+
+    fn send_request(
+        &mut self,
+        request: Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _: Box<dyn Future<Output = Result<(), Error>> + Send>,
+    ) -> Box<dyn Future<Output = Result<Answer, Error>> + Send> {
+        let decided = self.decide(&request);
+        let notes = self.notes.get_or_insert_default().clone();
+        let (network, to) = match decided {
+            Ok(decided) => decided,
+            Err((refused, error)) => {
+                notes.add(refused);
+                return Box::new(std::future::ready(Err(error)));
+            }
+        };
+        let bounds = self.bounds.lowered(options);
+        let Some(runtime) = connect::runtime() else {
+            notes.add(Refused::Because("no thread could be had for the network".to_owned()));
+            return Box::new(std::future::ready(Err(Error::InternalError(None))));
+        };
+        // Whoever calls may have no way to wait for a socket, and a guest's threads may be slow ones.
+        let task = connect::Task::spawn(runtime, send(network, to, request, bounds, notes));
+        Box::new(async move { task.await.unwrap_or(Err(Error::InternalError(None))) })
+    }
+}
+
+impl Bounds {
+    /// A guest may ask for shorter times.
+    fn lowered(self, options: Option<RequestOptions>) -> Self {
+        let Some(options) = options else { return self };
+        let least = |most: Duration, asked: Option<Duration>| asked.map_or(most, |asked| asked.min(most));
+        Self {
+            connect: least(self.connect, options.connect_timeout),
+            idle: least(least(self.idle, options.first_byte_timeout), options.between_bytes_timeout),
+            ..self
+        }
+    }
+}
+
+/// Connects, sends, and waits for the head of the answer.
+async fn send(network: Arc<Network>, to: NetOrigin, request: Request<WasiBody>, bounds: Bounds, notes: Notes) -> Result<Answer, Error> {
+    let fail = |Why { sentence, error }: Why| {
+        notes.add(Refused::Because(format!("a request to {to} failed: {}", clean::line(&sentence, clean::TEXT))));
+        error
+    };
+    let connecting = tokio::time::timeout(bounds.connect, connect::connect(&network, &to));
+    let stream = connecting.await.unwrap_or_else(|_| Err(Why::timeout(bounds.connect))).map_err(fail)?;
+    let mut client = hyper::client::conn::http1::Builder::new();
+    client.max_headers(HEADERS).max_buf_size(bounds.headers.max(8192));
+    let (mut sender, connection) = client.handshake(stream).await.map_err(|e| fail(Why::hyper(e, bounds.headers)))?;
+    // Ends with the body that holds it.
+    let connection = connect::Task::here(async move { connection.await.map_err(Error::from) });
+    let request = outgoing(&to, request, bounds, &notes);
+    let response = match tokio::time::timeout(bounds.idle, sender.send_request(request)).await {
+        Ok(response) => response.map_err(|e| fail(Why::hyper(e, bounds.headers)))?,
+        Err(_) => return Err(fail(Why::silent(bounds.idle))),
+    };
+    let (parts, incoming) = response.into_parts();
+    let about = format!("the response of {to}");
+    let body = Bounded::new(incoming.map_err(Error::from), bounds.body, Some(bounds.idle), notes, about, Error::HttpResponseBodySize);
+    let rest = Box::new(async move { connection.await.unwrap_or(Ok(())) });
+    Ok((Response::from_parts(parts, body.boxed_unsync()), rest))
+}
+
+/// The request as it goes over the connection: path and query alone, and our own headers.
+fn outgoing(to: &NetOrigin, request: Request<WasiBody>, bounds: Bounds, notes: &Notes) -> Request<WasiBody> {
+    let (mut parts, body) = request.into_parts();
+    let mut headers = HeaderMap::with_capacity(parts.headers.len() + 1);
+    // An origin is ASCII.
+    headers.extend(HeaderValue::from_str(&to.authority()).ok().map(|host| (header::HOST, host)));
+    headers.extend(
+        parts
+            .headers
+            .drain()
+            .scan(None, |last: &mut Option<HeaderName>, (name, value)| {
+                *last = name.or_else(|| last.take());
+                Some((last.clone(), value))
+            })
+            .filter_map(|(name, value)| Some((name.filter(|name| !is_ours(name))?, value))),
+    );
+    parts.headers = headers;
+    let path = parts.uri.path_and_query().filter(|path| path.as_str().starts_with('/')).cloned();
+    parts.uri = path.map_or_else(|| http::Uri::from_static("/"), http::Uri::from);
+    let about = format!("the body of a request to {to}");
+    let body = Bounded::new(body, bounds.body, None, notes.clone(), about, Error::HttpRequestBodySize);
+    Request::from_parts(parts, body.boxed_unsync())
+}
+
+/// What both kinds of body carry.
+type Data = Bytes;
