@@ -119,6 +119,8 @@ async fn a_certificate_is_for_this_name_and_now_and_signed_by_whom_we_trust() {
     let authority_key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    // Or a certificate that signed itself would bear the name of its issuer.
+    params.distinguished_name.push(rcgen::DnType::CommonName, "an authority of a test");
     let authority = params.self_signed(&authority_key).unwrap();
     let issuer = Issuer::new(params, &authority_key);
     let mut roots = RootCertStore::empty();
