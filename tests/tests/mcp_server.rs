@@ -73,8 +73,12 @@ fn tools_are_listed_called_and_denied_in_both_eras() {
             let (client, _, mut log) = connect(&world, &flags, modern).await;
             let listed = client.list_all_tools().await.unwrap();
             let names: Vec<&str> = listed.iter().map(|t| t.name.as_ref()).collect();
-            assert_eq!(names, ["intruder__probe", "intruder__spin", "text-stats__count", "text-stats__count-file"], "{modern}");
-            let count = &listed[2];
+            assert_eq!(
+                names,
+                ["fetch__get", "intruder__probe", "intruder__spin", "text-stats__count", "text-stats__count-file"],
+                "{modern}"
+            );
+            let count = &listed[3];
             assert_eq!(count.title.as_deref(), Some("Count text"));
             assert_eq!(count.annotations.as_ref().unwrap().read_only_hint, Some(true));
             assert_eq!(count.input_schema["additionalProperties"], json!(false));

@@ -18,7 +18,10 @@ impl Resolve for Answers {
     }
 }
 
-fn network(origin: &str, answers: &[&[&str]], roots: RootCertStore) -> (Arc<Network>, Arc<Mutex<VecDeque<Vec<IpAddr>>>>) {
+/// The answers a resolver has left.
+type Left = Arc<Mutex<VecDeque<Vec<IpAddr>>>>;
+
+fn network(origin: &str, answers: &[&[&str]], roots: RootCertStore) -> (Arc<Network>, Left) {
     let answers = answers.iter().map(|answer| answer.iter().map(|ip| ip.parse().unwrap()).collect()).collect();
     let answers = Arc::new(Mutex::new(answers));
     (Arc::new(Network::with(vec![origin.parse().unwrap()], Box::new(Answers(answers.clone())), trusting(roots))), answers)
