@@ -291,11 +291,13 @@ impl Host {
         match self.decide(&call, budget) {
             Ok(authorized) => {
                 let gate = start.elapsed();
-                let running = match (&self.audit, self.by_id.get(&call.id)) {
-                    (Some(audit), Some(tool)) => {
+                let running = match &self.audit {
+                    Some(audit) => {
+                        // What was authorized is registered; were it not, it would not run.
+                        let tool = self.by_id.get(&call.id).ok_or_else(|| self.absent(&call.id))?;
                         Some(audit.allowed(tool.spec.id.as_str(), &tool.plugin.identity, Some(&call.arguments))?)
                     }
-                    _ => None,
+                    None => None,
                 };
                 recorded(&Decision { tool: call.id, denial: None, gate, unrecorded: None });
                 let mut record = dispatch(authorized, run, start, gate).await;

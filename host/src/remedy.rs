@@ -33,13 +33,13 @@ pub(crate) fn missing(plugin: &Plugin) -> Vec<(Capability, Option<String>)> {
 /// The line that would grant a capability.
 pub(crate) fn grant_flag(plugin: &Plugin, capability: &Capability) -> String {
     let name = &plugin.manifest.name;
-    let (grant, flag) = match plugin.scope {
-        Scope::Flag | Scope::Added => (format!("{name}:{capability}"), true),
-        _ => (format!("{name}@sha256:{}:{capability}", plugin.identity), false),
-    };
-    let grant = clean::line(&grant, 1000);
-    let quoted = quoted(&grant);
-    if flag { format!("--grant {quoted}") } else { format!("add {quoted} to `grants` in your config") }
+    let shown = |text: String| quoted(&clean::line(&text, 1000));
+    match plugin.scope {
+        Scope::Flag | Scope::Added => format!("--grant {}", shown(format!("{name}:{capability}"))),
+        // Named by a config, it is there under a profile that initialises plugins.
+        Scope::User => format!("palisade --profile trusted plugin grant {name} {}", shown(capability.to_string())),
+        Scope::Workspace => "palisade trust".to_owned(),
+    }
 }
 
 /// What an operator reads of a refused request. Where the manifest asks for the origin, a grant would allow it.

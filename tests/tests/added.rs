@@ -119,3 +119,38 @@ fn only_regular_files_inside_its_folder_are_added() {
     json(&world, &["plugin", "add", &folder, "--yes"]).expect(7);
     assert!(!world.path("data/palisade/plugins/installed.json").exists());
 }
+
+#[test]
+fn a_typed_grant_is_recorded_with_the_plugin_it_names_and_is_the_only_one() {
+    let world = world();
+    let folder = version(&world, "0.1.0", &format!("{READS}{HOME}"));
+    let added = json(&world, &["--grant", "guest:fs:read:@workspace", "plugin", "add", &folder]).expect(0).json();
+    assert_eq!(added["granted"].as_array().unwrap().len(), 1, "{added}");
+    let kept = std::fs::read_to_string(world.path("state/palisade/grants.json")).unwrap();
+    assert!(kept.contains(":fs:read:@workspace") && !kept.contains("env:HOME"), "{kept}");
+}
+
+#[test]
+fn what_can_send_what_it_reads_is_marked_where_a_person_decides() {
+    let world = world();
+    let net = "net = [{ url = \"https://example.com\", why = \"sends\" }]\n";
+    for (version_number, capabilities, marked) in
+        [("0.1.0", format!("{READS}{net}"), true), ("0.2.0", READS.to_owned(), false), ("0.3.0", net.to_owned(), false)]
+    {
+        let folder = version(&world, version_number, &capabilities);
+        let answer = json(&world, &["plugin", "add", &folder]).expect(0);
+        assert_eq!(answer.stderr.contains("CAN SEND WHAT IT READS"), marked, "{}", answer.stderr);
+        json(&world, &["plugin", "remove", "guest"]).expect(0);
+    }
+}
+
+#[test]
+fn there_is_nothing_before_the_first_version_and_nothing_of_what_was_never_added() {
+    let world = world();
+    let folder = version(&world, "0.1.0", "");
+    json(&world, &["plugin", "add", &folder]).expect(0);
+    for args in [["plugin", "rollback", "guest", "--yes"], ["plugin", "rollback", "other", "--yes"], ["plugin", "remove", "other", "--yes"]]
+    {
+        assert_eq!(json(&world, &args).expect(6).error()["kind"], "not-found", "{args:?}");
+    }
+}

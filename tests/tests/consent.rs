@@ -84,7 +84,21 @@ fn what_was_granted_with_trust_holds_in_that_workspace_alone() {
     assert!(copied.success());
     std::fs::write(other.join("palisade.toml"), "[plugins]\ndirs = [\"plugins\"]\n").unwrap();
     let flags = ["--workspace", other.to_str().unwrap(), "--trust-workspace", "call", "guest/read", r#"{"path":"palisade.toml"}"#];
-    assert_eq!(rule(json(&world, &flags)), "grant");
+    let denied = json(&world, &flags).expect(3).json();
+    assert_eq!((&denied["denial"]["rule"], &denied["denial"]["remedy"]), (&json!("grant"), &json!("palisade trust")));
+    json(&world, &["--workspace", other.to_str().unwrap(), "trust", "--yes"]).expect(0);
+    json(&world, &flags).expect(0);
+}
+
+#[test]
+fn trust_can_be_taken_back_whatever_the_workspace_holds() {
+    let world = workspace();
+    json(&world, &["trust", "--yes"]).expect(0);
+    let before = std::fs::read_to_string(world.path("workspace/palisade.toml")).unwrap();
+    std::fs::write(world.path("workspace/palisade.toml"), "no toml").unwrap();
+    json(&world, &["trust", "--revoke"]).expect(0);
+    std::fs::write(world.path("workspace/palisade.toml"), before).unwrap();
+    assert_eq!(rule(read(&world)), "trust");
 }
 
 #[test]
@@ -137,7 +151,11 @@ fn a_plugin_of_the_user_is_granted_what_it_asks_for_and_loses_it_with_its_bytes(
     let error = json(&world, &["plugin", "grant", "guest", "fs:read:@workspace"]).expect(2).error();
     assert_eq!(error["message"], "there is no terminal to ask on; nothing was recorded");
     assert_eq!(rule(read(&world)), "grant");
-    json(&world, &["plugin", "grant", "guest", "fs:read:@workspace", "--yes"]).expect(0);
+    // The remedy that the denial names, typed as it stands.
+    let remedy = read(&world).expect(3).json()["denial"]["remedy"].clone();
+    assert_eq!(remedy, "palisade --profile trusted plugin grant guest fs:read:@workspace");
+    let words: Vec<&str> = remedy.as_str().unwrap().split(' ').skip(1).chain(["--yes"]).collect();
+    world.palisade(&words).expect(0);
     assert_eq!(read(&world).expect(0).json()["content"][0]["text"], "inside");
     // The same component under another manifest is another plugin.
     let manifest = world.path("own/guest/plugin.toml");

@@ -191,7 +191,7 @@ fn a_stored_grant_is_for_exact_bytes() {
     world.palisade(&["call", "mine/counter"]).expect(0);
     config(&format!("sha256:{}", "0".repeat(64)));
     let denied = world.palisade(&["--format", "json", "call", "mine/counter"]).expect(3).json();
-    assert!(denied["denial"]["remedy"].as_str().unwrap().contains(&format!("mine@{identity}:fs:read:@workspace")), "{denied}");
+    assert_eq!(denied["denial"]["remedy"], "palisade --profile trusted plugin grant mine fs:read:@workspace");
 }
 
 #[test]

@@ -26,8 +26,11 @@ pub async fn trust(context: &Context, args: TrustArgs) -> Result<ExitCode, Error
 }
 
 fn revoke_trust(context: &Context, home: &Home) -> Result<ExitCode, Error> {
-    let settings = context.settings()?;
-    let root = settings.workspace.folder.path();
+    // Nothing of the workspace is read: whatever it holds, trust in it can be taken back.
+    let named = context.options.workspace.clone().unwrap_or_else(|| std::path::PathBuf::from("."));
+    let folder =
+        palisade::files::Folder::open(&named).map_err(|e| Error::new(Kind::NotFound, format!("the workspace {}: {e}", named.display())))?;
+    let root = folder.path();
     let trusted = TrustRecord::remove(home, root)?;
     let here = digest(root);
     let mut taken = 0;

@@ -128,7 +128,10 @@ pub fn store(home: &Home, plugin: &str, package: &Package) -> Result<(), Error> 
     if place.exists() {
         std::fs::remove_dir_all(&place).map_err(io)?;
     }
-    std::fs::rename(new.keep(), &place).map_err(io)
+    std::fs::rename(new.path(), &place).map_err(io)?;
+    // It has another name now, so there is nothing to take away.
+    let _ = new.keep();
+    Ok(())
 }
 
 /// Takes away what killed processes left half copied, an hour ago or more: a living one may still be at it.

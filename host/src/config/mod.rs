@@ -470,7 +470,7 @@ pub fn shown(path: &Path, workspace: &Path) -> String {
 pub fn digest(workspace: &Path) -> String {
     use sha2::{Digest, Sha256};
     use std::os::unix::ffi::OsStrExt;
-    Sha256::digest(workspace.as_os_str().as_bytes()).iter().map(|b| format!("{b:02x}")).collect()
+    hex(&Sha256::digest(workspace.as_os_str().as_bytes()))
 }
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ pub(super) fn decide(
     if !options.trust_workspace {
         return recorded(home, workspace, file, source, named);
     }
-    check(workspace, file, source, "--trust-workspace")?;
+    check(workspace, file, source)?;
     Ok(WorkspaceTrust { trusted: true, typed: true, ..WorkspaceTrust::none("--trust-workspace") })
 }
 
@@ -65,7 +65,7 @@ fn recorded(
         Err(error) => return Ok(WorkspaceTrust::none(&error.message)),
     };
     // Whatever is wrong with it now ends the trust, and is no error: nothing of it counts.
-    if let Err(error) = check(workspace, file, source, "the trust record") {
+    if let Err(error) = check(workspace, file, source) {
         return Ok(WorkspaceTrust::none(&error.message));
     }
     let now = match trusted::files(workspace, named) {
@@ -84,11 +84,11 @@ fn recorded(
 }
 
 /// Whether a workspace may be trusted at all.
-pub(super) fn check(workspace: &Workspace, file: &ConfigFile, source: &Source<'_>, who: &str) -> Result<(), Error> {
+pub(super) fn check(workspace: &Workspace, file: &ConfigFile, source: &Source<'_>) -> Result<(), Error> {
     if let Some(why) = &workspace.unusable {
-        return Err(Error::new(Kind::Config, format!("{who}: {why}")));
+        return Err(Error::new(Kind::Config, format!("the workspace cannot be trusted: {why}")));
     }
-    let what = format!("{who}: the workspace {}", workspace.folder.path().display());
+    let what = format!("the workspace {}", workspace.folder.path().display());
     check_owner(&what, &workspace.folder.metadata().map_err(|e| Error::io(&what, &e))?)?;
     let found = [
         file.skills.as_ref().map(|v| ("skills", v.span().start)),

@@ -183,3 +183,18 @@ impl Clock {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_of_the_host_compiles_nothing() {
+        let limits = Limits::default();
+        let empty_component = [0, b'a', b's', b'm', 0x0d, 0, 1, 0];
+        let with = Engine::new(&engine_config(Allocator::OnDemand, &limits)).unwrap();
+        assert!(wasmtime::component::Component::new(&with, empty_component).is_ok());
+        let shard = Shard::new(Allocator::OnDemand, &limits).unwrap();
+        assert!(wasmtime::component::Component::new(&shard.engine, empty_component).is_err());
+    }
+}

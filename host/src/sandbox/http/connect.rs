@@ -57,14 +57,13 @@ impl Why {
         Self::new(format!("no answer after {} (`net_idle`)", humantime::format_duration(time)), Error::HttpResponseTimeout)
     }
 
+    pub(super) fn headers(most: usize) -> Self {
+        let sentence = format!("the head of its response has more than {} headers or {most} bytes (`net_headers`)", super::HEADERS);
+        Self::new(sentence, Error::HttpResponseHeaderSectionSize(None))
+    }
+
     pub(super) fn hyper(error: hyper::Error, headers: usize) -> Self {
-        let sentence = match &error {
-            e if e.is_parse_too_large() => {
-                format!("the head of its response has more than {} headers or {headers} bytes (`net_headers`)", super::HEADERS)
-            }
-            e => format!("{e}"),
-        };
-        Self::new(sentence, error.into())
+        if error.is_parse_too_large() { Self::headers(headers) } else { Self::new(error.to_string(), error.into()) }
     }
 }
 

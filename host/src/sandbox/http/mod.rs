@@ -285,6 +285,10 @@ async fn send(network: Arc<Network>, to: NetOrigin, request: Request<WasiBody>, 
         Err(_) => return Err(fail(Why::silent(bounds.idle))),
     };
     let (parts, incoming) = response.into_parts();
+    // The library reads eight kilobytes in any case.
+    if parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>() > bounds.headers {
+        return Err(fail(Why::headers(bounds.headers)));
+    }
     let about = format!("the response of {to}");
     let body = Bounded::new(incoming.map_err(Error::from), bounds.body, Some(bounds.idle), notes, about, Error::HttpResponseBodySize);
     let rest = Box::new(async move { connection.await.unwrap_or(Ok(())) });
