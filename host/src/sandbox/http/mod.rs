@@ -19,7 +19,7 @@ use crate::sandbox::state::State;
 use body::Bounded;
 use bytes::Bytes;
 use connect::{Resolve, System, Why};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, header};
 use http_body_util::BodyExt;
 use palisade_policy::{Limit, Limits, NetHost, NetOrigin};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -298,20 +298,8 @@ async fn send(network: Arc<Network>, to: NetOrigin, request: Request<WasiBody>, 
 /// The request as it goes over the connection: path and query alone, and our own headers.
 fn outgoing(to: &NetOrigin, request: Request<WasiBody>, bounds: Bounds, notes: &Notes) -> Request<WasiBody> {
     let (mut parts, body) = request.into_parts();
-    let mut headers = HeaderMap::with_capacity(parts.headers.len() + 1);
-    // An origin is ASCII.
-    headers.extend(HeaderValue::from_str(&to.authority()).ok().map(|host| (header::HOST, host)));
-    headers.extend(
-        parts
-            .headers
-            .drain()
-            .scan(None, |last: &mut Option<HeaderName>, (name, value)| {
-                *last = name.or_else(|| last.take());
-                Some((last.clone(), value))
-            })
-            .filter_map(|(name, value)| Some((name.filter(|name| !is_ours(name))?, value))),
-    );
-    parts.headers = headers;
+    // The others that are ours a guest cannot set. An origin is ASCII.
+    parts.headers.extend(HeaderValue::from_str(&to.authority()).ok().map(|host| (header::HOST, host)));
     let path = parts.uri.path_and_query().filter(|path| path.as_str().starts_with('/')).cloned();
     parts.uri = path.map_or_else(|| http::Uri::from_static("/"), http::Uri::from);
     let about = format!("the body of a request to {to}");
