@@ -58,6 +58,11 @@ fn trust_that_was_recorded_activates_and_grants_until_any_file_changes() {
         }
         read(&world).expect(0);
     }
+    let component = world.path("workspace/plugins/guest/guest.wasm");
+    std::fs::rename(&component, world.path("elsewhere")).unwrap();
+    let status = json(&world, &["status"]).expect(0).json();
+    assert_eq!(status["workspace_trust"]["changed"], json!(["plugins/guest/guest.wasm"]), "one that is gone");
+    std::fs::rename(world.path("elsewhere"), &component).unwrap();
     let revoked = json(&world, &["trust", "--revoke"]).expect(0).json();
     assert_eq!((&revoked["was_trusted"], &revoked["grants_revoked"]), (&json!(true), &json!(1)));
     assert_eq!(rule(read(&world)), "trust");

@@ -190,10 +190,6 @@ impl Hooks {
 }
 
 impl WasiHttpHooks for Hooks {
-    fn is_forbidden_header(&mut self, name: &HeaderName) -> bool {
-        is_ours(name)
-    }
-
     fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
         Arc::new(is_ours)
     }
