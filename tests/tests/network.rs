@@ -354,6 +354,18 @@ fn a_million_headers_or_one_endless_header_is_an_error() {
 }
 
 #[test]
+fn a_bound_on_headers_that_a_user_lowered_holds_to_the_byte() {
+    let server = Server::start(|_, out| write!(out, "HTTP/1.1 200 OK\r\nlong: {}\r\ncontent-length: 0\r\n\r\n", "x".repeat(2000)));
+    let url = server.url();
+    let world = world(&[&url]);
+    get(&world, &[&url], &url).expect(0);
+    world.user_config("[limits]\nnet_headers = \"2KiB\"\n");
+    get(&world, &[&url], &url).expect(0);
+    world.user_config("[limits]\nnet_headers = \"1KiB\"\n");
+    refused(get(&world, &[&url], &url), "has more than 100 headers or 1024 bytes (`net_headers`)");
+}
+
+#[test]
 fn a_call_makes_no_more_requests_than_it_may_and_the_operator_reads_of_a_few() {
     let server = Server::text("x");
     let url = server.url();
