@@ -124,14 +124,15 @@ impl Folder {
         Ok(segment)
     }
 
-    /// A new file, held. Another process may take it in the moment before that; then another is made.
+    /// A new file, held. Another process may take it in the moment before that, and may have written it and be gone by now;
+    /// then another is made.
     fn made(&self, stamp: u64) -> Result<(File, PathBuf), Error> {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         for _ in 0..FOLLOWED {
             let path = self.path.join(format!("{stamp:013}-{}.jsonl", uuid::Uuid::new_v4()));
             let made = rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR).map_err(|e| Error::io(path.display(), &e.into()))?;
             let file = File::from(made);
-            if lock(&file) {
+            if lock(&file) && file.metadata().is_ok_and(|meta| meta.len() == 0) {
                 return Ok((file, path));
             }
         }

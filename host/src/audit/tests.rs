@@ -181,3 +181,26 @@ fn text_from_outside_stays_one_line_and_one_field() {
     assert_eq!(found.entries[0].tool, "x\" {\"event\":\"outcome\"}\\");
     assert_eq!(verify(&world.folder(), None).unwrap().records, 2);
 }
+
+#[test]
+fn whoever_takes_a_file_between_its_making_and_its_lock_is_not_written_over() {
+    let world = World::new();
+    // Many that write a little and go, as processes do: each has its own handles, and so its own locks.
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| (0..60).for_each(|_| call(&world.audit(Sizes::default()), "a/b")));
+        }
+    });
+    let verified = verify(&world.folder(), None).unwrap();
+    assert_eq!(verified.findings, []);
+    let found = show(&world.folder(), 1000, |_| true).unwrap();
+    assert_eq!(found.entries.len(), 480);
+    // All at once from nothing, again and again: then most files are made.
+    for _ in 0..40 {
+        let world = World::new();
+        std::thread::scope(|scope| {
+            (0..8).for_each(|_| drop(scope.spawn(|| call(&world.audit(Sizes::default()), "a/b"))));
+        });
+        assert_eq!(verify(&world.folder(), None).unwrap().findings, []);
+    }
+}
