@@ -245,6 +245,9 @@ pub(crate) fn read_open(file: File, max: u64) -> Result<Vec<u8>, ReadError> {
 /// Prefix of a file that is still being written.
 const UNFINISHED: &str = ".palisade-new-";
 
+/// How often a file is written whose place a sweep took away: many processes may start at once.
+const TRIES: usize = 16;
+
 /// Writes a file whole or not at all: beside its place, for this user alone, flushed, renamed.
 ///
 /// # Errors
@@ -252,10 +255,13 @@ const UNFINISHED: &str = ".palisade-new-";
 pub fn write_whole(path: &Path, parts: &[&[u8]]) -> std::io::Result<()> {
     // A sweep of another process can take the new file away in the moment before it is locked.
     let lost = |e: &std::io::Error| matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::WouldBlock);
-    match write_once(path, parts) {
-        Err(error) if lost(&error) => write_once(path, parts),
-        done => done,
+    for _ in 1..TRIES {
+        match write_once(path, parts) {
+            Err(error) if lost(&error) => {}
+            done => return done,
+        }
     }
+    write_once(path, parts)
 }
 
 fn write_once(path: &Path, parts: &[&[u8]]) -> std::io::Result<()> {

@@ -10,6 +10,8 @@ use std::sync::LazyLock;
 
 /// Name of the key in the state folder.
 const KEY: &str = "cache.key";
+/// Held while it is made.
+const KEY_LOCK: &str = "cache.key.lock";
 
 /// Where Palisade keeps its files. A folder is made, with mode 0700, when it is first written to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +81,11 @@ impl Home {
         let path = self.state.join(KEY);
         // What a killed process left of a key.
         crate::files::sweep(&self.state);
+        if let Some(key) = read_key(&path) {
+            return Ok(key);
+        }
+        // Two that start at once get one key, or what one of them protects is nothing to the other.
+        let _held = super::consent::locked(&self.state.join(KEY_LOCK))?;
         if let Some(key) = read_key(&path) {
             return Ok(key);
         }
@@ -200,6 +207,19 @@ pub(super) fn resolve_existing(path: &Path) -> PathBuf {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn many_that_start_at_once_have_one_key() {
+        for _ in 0..40 {
+            let temp = tempfile::tempdir().unwrap();
+            let home = Home::at(&temp.path().canonicalize().unwrap()).unwrap();
+            let keys: Vec<[u8; 32]> = std::thread::scope(|scope| {
+                let all: Vec<_> = (0..8).map(|_| scope.spawn(|| home.key().unwrap())).collect();
+                all.into_iter().map(|one| one.join().unwrap()).collect()
+            });
+            assert!(keys.iter().all(|key| *key == keys[0]) && home.key().unwrap() == keys[0]);
+        }
+    }
 
     #[test]
     fn a_key_is_kept_until_others_could_have_read_it() {
