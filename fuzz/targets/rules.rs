@@ -75,6 +75,9 @@ fn within(capability: &Capability) {
             assert!(!rest.is_empty() && rest.bytes().all(allowed), "{printed}");
         }
         Capability::Env(name) => assert!(name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')),
+        Capability::Auth(name, origin) => {
+            assert!(name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') && origin.keeps_secrets());
+        }
         Capability::Store => {}
     }
 }

@@ -237,6 +237,22 @@ impl Opened {
     }
 }
 
+/// Opens a file of ours to read and write; `None` where there is none.
+///
+/// # Errors
+/// Of the system, and where it is no regular file or others could have read or written it.
+pub(crate) fn open_private(path: &Path) -> std::io::Result<Option<File>> {
+    use std::os::unix::fs::MetadataExt;
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match rustix::fs::open(path, flags, Mode::empty()) {
+        Err(rustix::io::Errno::NOENT) => return Ok(None),
+        opened => File::from(opened?),
+    };
+    let meta = file.metadata()?;
+    let own = meta.uid() == rustix::process::geteuid().as_raw() && meta.mode() & 0o077 == 0;
+    if own && meta.is_file() { Ok(Some(file)) } else { Err(std::io::Error::other("it is not a file of this user alone")) }
+}
+
 /// Reads a file that is open already.
 pub(crate) fn read_open(file: File, max: u64) -> Result<Vec<u8>, ReadError> {
     Opened::new(file, max)?.read()
@@ -246,7 +262,7 @@ pub(crate) fn read_open(file: File, max: u64) -> Result<Vec<u8>, ReadError> {
 const UNFINISHED: &str = ".palisade-new-";
 
 /// How often a file is written whose place a sweep took away: many processes may start at once.
-const TRIES: usize = 16;
+pub(crate) const TRIES: usize = 16;
 
 /// Writes a file whole or not at all: beside its place, for this user alone, flushed, renamed.
 ///
@@ -264,10 +280,19 @@ pub fn write_whole(path: &Path, parts: &[&[u8]]) -> std::io::Result<()> {
     write_once(path, parts)
 }
 
+/// A new file beside a path, for this user alone, which is gone if it is dropped before it was put there. A sweep takes it
+/// away unless it is locked.
+///
+/// # Errors
+/// Of the system.
+pub fn unfinished(path: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder)
+}
+
 fn write_once(path: &Path, parts: &[&[u8]]) -> std::io::Result<()> {
     use std::io::Write;
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder)?;
+    let mut file = unfinished(path)?;
     // Says to a sweep that somebody is still writing it.
     rustix::fs::flock(file.as_file(), rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
     parts.iter().try_for_each(|part| file.write_all(part))?;

@@ -15,7 +15,7 @@ use crate::plugins::{self, Plugin, Quarantined, ToolSpec, Watcher};
 use crate::record::{CallError, CallRecord, Decision, Denial, Outcome, Stats};
 use crate::remedy::{grant_flag, missing, refused_line, stuck, unpinned};
 use crate::sandbox::{Allocator, CodeCache, Compiler, Content, Run, Sandbox};
-use crate::{config, json};
+use crate::{config, json, redact};
 use palisade_policy::{
     Authorized, Candidate, Limit, Limits, Origin, Policy, Refusal, Rule, Step, StepVerdict, Subsystem, Verdict, mcp_name,
 };
@@ -165,9 +165,9 @@ impl Host {
         let mut plugins = Vec::new();
         for mut plugin in loaded.plugins {
             let specs = Arc::get_mut(&mut plugin).map(|p| std::mem::take(&mut p.tools)).unwrap_or_default();
-            let pin = unpinned(&settings, &plugin, &specs);
+            let (pin, missing) = (unpinned(&settings, &plugin, &specs), missing(&plugin));
             for spec in specs {
-                let mut candidate = Candidate::new(spec.id.clone(), Subsystem::PluginInit).with_missing(missing(&plugin));
+                let mut candidate = Candidate::new(spec.id.clone(), Subsystem::PluginInit).with_missing(missing.clone());
                 if let Some((pin, difference)) = pin.clone() {
                     candidate = candidate.with_pin_mismatch(pin, difference);
                 }
@@ -371,7 +371,7 @@ impl Host {
                 None => step(rule, StepVerdict::Pass, reason),
             });
         }
-        Ok(Explanation { tool: clean::line(id, clean::NAME), steps, refusal })
+        Ok(Explanation { tool: redact::line(id, clean::NAME), steps, refusal })
     }
 
     fn absent(&self, id: &str) -> Error {
@@ -381,7 +381,7 @@ impl Host {
             .iter()
             .find(|q| q.key == id)
             .or_else(|| self.quarantined.iter().find(|q| q.key == source && !source.is_empty()));
-        let shown = clean::line(id, clean::NAME);
+        let shown = redact::line(id, clean::NAME);
         match broken {
             Some(broken) => {
                 let reason = format!(
@@ -433,7 +433,9 @@ async fn dispatch(authorized: Authorized<'_, Arc<Tool>>, run: Run, start: Instan
     let report = plugin.component.clone().call(tool.spec.id.tool(), arguments, &plugin.reach, &plugin.limits, time, run).await;
     let (content, error) = match report.result {
         Ok(content) => (content.into_iter().map(cleaned).collect(), None),
-        Err(failure) => (Vec::new(), Some(CallError { kind: failure.kind, message: clean::model(&failure.message) })),
+        Err(failure) => {
+            (Vec::new(), Some(CallError { kind: failure.kind, message: redact::text(&clean::model(&failure.message)).into_owned() }))
+        }
     };
     let outcome = match error.as_ref().map(|e| e.kind) {
         None => Outcome::Ok,

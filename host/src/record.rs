@@ -29,11 +29,11 @@ impl Denial {
     pub(crate) fn new(number: u64, tool: &str, refusal: Refusal) -> Self {
         Self {
             number,
-            tool: redact::text(&clean::line(tool, clean::NAME)).into_owned(),
+            tool: redact::line(tool, clean::NAME),
             rule: refusal.rule.name().to_owned(),
             source: clean::line(&refusal.source.to_string(), clean::NAME),
             // It may quote what an argument held.
-            reason: redact::text(&clean::line(&refusal.reason, clean::TEXT)).into_owned(),
+            reason: redact::line(&refusal.reason, clean::TEXT),
             remedy: refusal.remedy,
         }
     }

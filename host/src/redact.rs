@@ -1,10 +1,17 @@
-//! The one redactor: credentials of well-known shapes are taken out of what is written down.
+//! The one redactor: the values of granted secrets, and credentials of well-known shapes, are taken out of what is written
+//! down.
 //!
-//! It is a net below the rule that secrets do not come this far, not a promise that every secret is found.
+//! A value is found as it is, and as base64 or a URL would hold it. Beyond that this is a net below the rule that secrets do
+//! not come this far, not a promise that every secret is found.
 
+use crate::clean;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 use regex::Regex;
 use std::borrow::Cow;
-use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{LazyLock, PoisonError, RwLock};
 
 /// What stands in place of a credential.
 pub const MARK: &str = "[redacted]";
@@ -55,7 +62,59 @@ static SHAPES: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(&shapes.join("|")).unwrap_or_else(|error| unreachable!("the shapes are constants: {error}"))
 });
 
-/// The text without what looks like a credential.
+/// Shortest value that is looked for, in bytes: a shorter one stands in too many words.
+pub const SHORTEST: usize = 8;
+
+/// What was learnt, the longest first.
+static LEARNT: RwLock<Vec<String>> = RwLock::new(Vec::new());
+static ANY: AtomicBool = AtomicBool::new(false);
+
+/// Takes the value of a secret out of all that is written from now on. One below [`SHORTEST`] is not looked for.
+///
+/// ```
+/// palisade::redact::learn("correct horse battery");
+/// assert_eq!(palisade::redact::text("it is `correct horse battery`"), "it is `[redacted]`");
+/// assert_eq!(palisade::redact::text("?q=correct%20horse%20battery"), "?q=[redacted]");
+/// ```
+pub fn learn(value: &str) {
+    if value.len() < SHORTEST {
+        return;
+    }
+    let mut learnt = LEARNT.write().unwrap_or_else(PoisonError::into_inner);
+    // The end of base64 depends on what follows; what is left of it is a few bits.
+    let mut base64 = STANDARD_NO_PAD.encode(value);
+    base64.truncate(value.len() / 3 * 4);
+    for form in [value.to_owned(), in_url(value), base64] {
+        if form.len() >= SHORTEST && !learnt.contains(&form) {
+            learnt.push(form);
+        }
+    }
+    learnt.sort_by_key(|form| std::cmp::Reverse(form.len()));
+    ANY.store(true, Ordering::Release);
+}
+
+/// As it stands in a URL: all but what RFC 3986 leaves as it is.
+fn in_url(value: &str) -> String {
+    const ENCODED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    percent_encoding::utf8_percent_encode(value, &ENCODED).to_string()
+}
+
+/// The text without what was learnt.
+fn without_learnt(text: &str) -> Cow<'_, str> {
+    if !ANY.load(Ordering::Acquire) {
+        return Cow::Borrowed(text);
+    }
+    let learnt = LEARNT.read().unwrap_or_else(PoisonError::into_inner);
+    let mut out = Cow::Borrowed(text);
+    for form in learnt.iter() {
+        if out.contains(form.as_str()) {
+            out = Cow::Owned(out.replace(form.as_str(), MARK));
+        }
+    }
+    out
+}
+
+/// The text without secrets that are known, and without what looks like a credential.
 ///
 /// ```
 /// let key = ["AKIA", "ABCDEFGHIJKLMNOP"].concat();
@@ -64,6 +123,19 @@ static SHAPES: LazyLock<Regex> = LazyLock::new(|| {
 /// ```
 #[must_use]
 pub fn text(text: &str) -> Cow<'_, str> {
+    match without_learnt(text) {
+        Cow::Borrowed(text) => without_shapes(text),
+        Cow::Owned(text) => Cow::Owned(without_shapes(&text).into_owned()),
+    }
+}
+
+/// One clean line of at most `max` characters. Cut last: what is left of a secret at its end nobody would know again.
+#[must_use]
+pub fn line(text: &str, max: usize) -> String {
+    clean::line(&self::text(&clean::line(text, max.saturating_mul(2).max(clean::TEXT))), max)
+}
+
+fn without_shapes(text: &str) -> Cow<'_, str> {
     // Most text holds none of what a credential begins with, and building the shapes costs a cold start a millisecond.
     let lower = text.to_ascii_lowercase();
     if HINTS.iter().any(|hint| lower.contains(hint)) { SHAPES.replace_all(text, MARK) } else { Cow::Borrowed(text) }
@@ -72,6 +144,22 @@ pub fn text(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_learnt_value_is_taken_out_in_each_of_its_forms_and_a_short_one_is_not_looked_for() {
+        let secret = "s3same öffne/dich?";
+        learn(secret);
+        learn("short");
+        let forms = [secret.to_owned(), in_url(secret), base64::engine::general_purpose::STANDARD.encode(secret)];
+        for form in forms {
+            let got = text(&format!("a {form} b")).into_owned();
+            assert!(got.starts_with("a [redacted]") && got.ends_with(" b") && !got.contains(&form[..6]), "{form} → {got}");
+        }
+        assert_eq!(text("a short one"), "a short one");
+        // Also where it would be cut, and where controls stand in it.
+        assert_eq!(line(&format!("{}{secret}", "x".repeat(190)), 200), format!("{}[redacted]", "x".repeat(190)));
+        assert_eq!(line("s3same \u{1b}[31möff\u{200b}ne/dich?", 200), "[redacted]");
+    }
 
     #[test]
     fn credentials_of_well_known_shapes_are_taken_out() {

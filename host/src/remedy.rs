@@ -22,12 +22,11 @@ pub(crate) fn unpinned(settings: &Settings, plugin: &Plugin, tools: &[ToolSpec])
 
 /// The needed capabilities of a plugin that nobody granted, each with what would grant it.
 pub(crate) fn missing(plugin: &Plugin) -> Vec<(Capability, Option<String>)> {
-    let one = |capability: &Capability| match capability {
-        // Nothing grants it yet.
-        Capability::Store => (capability.clone(), None),
-        _ => (capability.clone(), Some(grant_flag(plugin, capability))),
-    };
-    plugin.effective.missing.iter().map(one).collect()
+    let asked = plugin.effective.missing.iter().map(|capability| (capability.clone(), Some(grant_flag(plugin, capability))));
+    // It links only with a grant, and nothing is granted that was not asked for.
+    let asks = plugin.manifest.requests.iter().any(|request| request.capability == Capability::Store);
+    let unasked = !asks && plugin.component.imports_store();
+    asked.chain(unasked.then_some((Capability::Store, None))).collect()
 }
 
 /// The line that would grant a capability.

@@ -36,6 +36,8 @@
 //!
 //! Every call gets a fresh instance: a `static` is never seen twice.
 
+pub mod store;
+
 pub use palisade_sdk_macros::{arguments, export, output, tool};
 pub use schemars;
 pub use serde;

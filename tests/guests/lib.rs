@@ -17,6 +17,7 @@ palisade_sdk::export!(
     results::echo,
     results::refuse,
     results::trap,
+    results::panic,
     results::huge,
     results::ansi,
     time::spin,
@@ -33,6 +34,7 @@ palisade_sdk::export!(
     environment::environment,
     environment::arguments,
     talk::chatter,
+    talk::say,
     talk::work,
     talk::report,
     net::send

@@ -35,6 +35,13 @@ pub fn trap(_: Nothing) -> Result<String> {
     std::process::abort()
 }
 
+/// Panics with a text.
+#[tool]
+#[allow(clippy::panic)]
+pub fn panic(args: Echo) -> Result<String> {
+    panic!("{}", args.text)
+}
+
 /// Returns a result of some size.
 #[tool]
 pub fn huge(args: Huge) -> Result<String> {

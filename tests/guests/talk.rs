@@ -1,5 +1,6 @@
 //! Guests that log and report progress.
 
+use crate::results::Echo;
 use palisade_sdk::{Level, Result, arguments, cancelled, log, progress, tool};
 use std::time::Duration;
 
@@ -24,6 +25,14 @@ pub fn chatter(args: Chatter) -> Result<String> {
         log(Level::Info, &format!("line {line} \u{1b}[31mred"));
     }
     Ok("done".to_owned())
+}
+
+/// Logs a text and reports it as progress.
+#[tool]
+pub fn say(args: Echo) -> Result<String> {
+    log(Level::Warn, &args.text);
+    progress(1.0, None, &args.text);
+    Ok("said".to_owned())
 }
 
 /// Reports progress as often as it can.

@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod cost;
 pub mod raw;
+pub mod web;
 
 use serde_json::Value;
 use std::path::{Path, PathBuf};

@@ -291,7 +291,7 @@ fn config_that_this_version_cannot_enforce_is_refused() {
         let error = world.palisade(&["--format", "json", "status"]).expect(7).error();
         assert!(error["message"].as_str().unwrap().contains(key), "{text}: {error}");
     }
-    for grant in ["a:net:https://example.com/path", "a:net:https://*.com", "a:store", "a:fs:read:", "a", "A:store", "a:fs:read:relative"] {
+    for grant in ["a:net:https://example.com/path", "a:net:https://*.com", "a:stores", "a:fs:read:", "a", "A:store", "a:fs:read:relative"] {
         let error = world.palisade(&["--grant", grant, "--format", "json", "status"]).expect(2).error();
         assert_eq!(error["kind"], "usage", "{grant}: {error}");
     }

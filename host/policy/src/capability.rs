@@ -6,6 +6,7 @@
 //! | `fs:write:PATH` | the folder PATH, to read and write |
 //! | `net:URL` | one scheme, host and port, see [`NetOrigin`] |
 //! | `env:NAME` | one variable |
+//! | `auth:NAME@URL` | a secret that the host adds to requests to that origin, and the plugin never sees |
 //! | `store` | the plugin's own key-value store |
 //!
 //! A PATH is absolute or starts with `@workspace`, the only variable. It has no `.` or `..` part: a path is compared
@@ -84,6 +85,8 @@ pub enum Capability {
     Net(NetOrigin),
     /// A variable of the user's environment.
     Env(String),
+    /// A secret of that name, added by the host to requests to that origin.
+    Auth(String, NetOrigin),
     /// The plugin's own key-value store.
     Store,
 }
@@ -92,7 +95,7 @@ pub enum Capability {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CapabilityError {
     /// Not one of the forms.
-    #[error("`{0}` is not a capability; write fs:read:PATH, fs:write:PATH, net:URL, env:NAME or store")]
+    #[error("`{0}` is not a capability; write fs:read:PATH, fs:write:PATH, net:URL, env:NAME, auth:NAME@URL or store")]
     Form(String),
     /// No path.
     #[error("the path of an fs capability is empty; write an absolute path or @workspace")]
@@ -103,6 +106,9 @@ pub enum CapabilityError {
     /// Not the name of a variable.
     #[error("`{0}` is not the name of a variable; write letters, digits and `_`, not starting with a digit")]
     Env(String),
+    /// Not a name and an origin that may be sent a secret.
+    #[error("`{0}` is not a secret and where it goes, like API_TOKEN@https://api.example.com; it goes over https, or to this machine")]
+    Auth(String),
     /// Not an origin.
     #[error("`{0}` is not an origin like https://example.com or http://localhost:8080: {1}")]
     Net(String, NetError),
@@ -124,6 +130,12 @@ impl FromStr for Capability {
         if let Some(name) = text.strip_prefix("env:") {
             return if is_variable(name) { Ok(Self::Env(name.to_owned())) } else { Err(CapabilityError::Env(name.to_owned())) };
         }
+        if let Some(both) = text.strip_prefix("auth:") {
+            let refuse = || CapabilityError::Auth(both.to_owned());
+            let (name, url) = both.split_once('@').filter(|(name, _)| is_variable(name)).ok_or_else(refuse)?;
+            let origin: NetOrigin = url.parse().map_err(|e| CapabilityError::Net(url.to_owned(), e))?;
+            return if origin.keeps_secrets() { Ok(Self::Auth(name.to_owned(), origin)) } else { Err(refuse()) };
+        }
         if let Some(url) = text.strip_prefix("net:") {
             return url.parse().map(Self::Net).map_err(|e| CapabilityError::Net(url.to_owned(), e));
         }
@@ -137,6 +149,7 @@ impl fmt::Display for Capability {
             Self::Fs(access, path) => write!(f, "fs:{access}:{path}"),
             Self::Net(url) => write!(f, "net:{url}"),
             Self::Env(name) => write!(f, "env:{name}"),
+            Self::Auth(name, origin) => write!(f, "auth:{name}@{origin}"),
             Self::Store => f.write_str("store"),
         }
     }
@@ -169,6 +182,13 @@ mod tests {
             "net:https://",
             "net:https://*",
             "net:https://a:+80",
+            "auth:",
+            "auth:A",
+            "auth:@https://a.example",
+            "auth:A B@https://a.example",
+            "auth:A@http://a.example",
+            "auth:A@http://*.a.example",
+            "auth:A@https://a.example/path",
             "stores",
         ] {
             assert!(bad.parse::<Capability>().is_err(), "{bad:?}");
@@ -183,6 +203,7 @@ mod tests {
                 "fs:(read|write):(@workspace)?(/[a-z0-9._ -]{1,8}){1,4}",
                 Just("fs:read:@workspace".to_owned()), Just("fs:write:/".to_owned()), Just("store".to_owned()),
                 "env:[A-Z_][A-Z0-9_]{0,12}",
+                "auth:[A-Z_]{1,6}@https://(\\*\\.)?[a-z]{1,6}\\.[a-z]{1,6}",
                 "net:https?://(\\*\\.)?[a-z]{1,6}(\\.[a-z]{1,6}){0,2}(:8[0-9]{3})?",
             ]
         ) {

@@ -391,7 +391,10 @@ impl Policy {
     fn grant(&self, tool: &Candidate) -> Result<(), Refusal> {
         let Some((capability, remedy)) = tool.missing.first() else { return Ok(()) };
         let source = tool.shown.split('/').next().unwrap_or_default();
-        let reason = format!("{source} needs {capability}, which nobody granted");
+        let reason = match remedy {
+            Some(_) => format!("{source} needs {capability}, which nobody granted"),
+            None => format!("{source} needs {capability}, which its plugin.toml does not ask for"),
+        };
         Err(Refusal { rule: Rule::Grant, source: Origin::BuiltIn, reason, remedy: remedy.clone() })
     }
 }

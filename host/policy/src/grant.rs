@@ -113,8 +113,21 @@ pub struct Request {
     pub optional: bool,
     /// Where a folder appears in the guest.
     pub mount: Option<String>,
+    /// The header that carries a secret as it is; `None` for `authorization: Bearer`.
+    pub header: Option<String>,
     /// The folder of an fs capability, resolved by the host.
     pub resolved: Option<PathBuf>,
+}
+
+/// A secret the host adds to requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthGrant {
+    /// Its name.
+    pub name: String,
+    /// The requests it is added to, as they were granted.
+    pub origin: NetOrigin,
+    /// The header that carries it as it is; `None` for `authorization: Bearer`.
+    pub header: Option<String>,
 }
 
 /// A folder a component gets.
@@ -137,6 +150,10 @@ pub struct Effective {
     pub variables: Vec<String>,
     /// The origins, as they were granted.
     pub origins: Vec<NetOrigin>,
+    /// The secrets that the host adds to its requests.
+    pub secrets: Vec<AuthGrant>,
+    /// Whether it may keep a key-value store.
+    pub store: bool,
     /// Needed and not granted.
     pub missing: Vec<Capability>,
     /// Optional and not granted.
@@ -175,11 +192,20 @@ pub fn effective(requests: &[Request], grants: &[Grant]) -> Effective {
                     }
                     true
                 }
-                (wanted, given) => {
-                    let same = wanted == given;
-                    satisfied |= same;
-                    same
+                (Capability::Auth(wanted, to), Capability::Auth(given, origin)) if wanted == given && to.covers(origin) => {
+                    satisfied = true;
+                    let secret = AuthGrant { name: given.clone(), origin: origin.clone(), header: request.header.clone() };
+                    if !out.secrets.contains(&secret) {
+                        out.secrets.push(secret);
+                    }
+                    true
                 }
+                (Capability::Store, Capability::Store) => {
+                    satisfied = true;
+                    out.store = true;
+                    true
+                }
+                _ => false,
             };
             if used && !out.used.contains(&index) {
                 out.used.push(index);
@@ -260,7 +286,14 @@ mod tests {
     use proptest::prelude::*;
 
     fn request(capability: &str, at: &str, optional: bool) -> Request {
-        Request { capability: capability.parse().unwrap(), why: String::new(), optional, mount: None, resolved: Some(at.into()) }
+        Request {
+            capability: capability.parse().unwrap(),
+            why: String::new(),
+            optional,
+            mount: None,
+            header: None,
+            resolved: Some(at.into()),
+        }
     }
 
     fn grant(capability: &str, at: &str) -> Grant {
@@ -318,6 +351,24 @@ mod tests {
             ("net:https://example.com", "net:https://example.com:8443"),
         ] {
             assert!(net(asked, granted).is_empty(), "{asked} {granted}");
+        }
+    }
+
+    #[test]
+    fn a_secret_goes_to_origins_at_or_within_the_request_under_its_own_name() {
+        let secrets = |asked: &str, granted: &str| {
+            let mut request = request(asked, "/", false);
+            request.header = Some("x-key".to_owned());
+            let got = effective(&[request], &[grant(granted, "/")]);
+            assert_eq!(got.secrets.is_empty(), !got.missing.is_empty(), "{asked} {granted}");
+            assert!(got.origins.is_empty() && got.variables.is_empty());
+            got.secrets.iter().map(|s| format!("{}@{} {:?}", s.name, s.origin, s.header)).collect::<Vec<_>>()
+        };
+        assert_eq!(secrets("auth:A@https://*.b.example", "auth:A@https://c.b.example"), ["A@https://c.b.example Some(\"x-key\")"]);
+        for granted in
+            ["auth:B@https://b.example", "auth:A@https://c.example", "auth:A@https://*.b.example", "net:https://b.example", "env:A"]
+        {
+            assert!(secrets("auth:A@https://b.example", granted).is_empty(), "{granted}");
         }
     }
 

@@ -27,7 +27,7 @@ mod shell;
 pub use capability::{Access, Capability, CapabilityError, FolderPath};
 pub use deny::{DenyList, DenyMatch, EmptyRule};
 pub use gate::{Admitted, Authorized, Budgeted, Candidate, Checked, Policy, Refusal, Rule, Step, StepVerdict, Verdict, quoted};
-pub use grant::{Effective, FolderGrant, Grant, GrantError, Identity, Request, WriteRefusal, covers, effective, write_refusal};
+pub use grant::{AuthGrant, Effective, FolderGrant, Grant, GrantError, Identity, Request, WriteRefusal, covers, effective, write_refusal};
 pub use id::{IdError, SourceName, ToolId, check_source_part, mcp_name};
 pub use limits::{Limit, LimitError, Limits, Written};
 pub use net::{NetError, NetHost, NetOrigin, NetScheme, address_refusal};

@@ -81,6 +81,14 @@ limits! {
     NetHeaders "net_headers" Size 64 * KIB;
     /// The body of a request or response, counted as it passes; far above what a tool can return.
     NetBody "net_body" Size 10 * MIB;
+    /// A key of a plugin's store.
+    StoreKey "store_key" Size 512;
+    /// A value of a plugin's store.
+    StoreValue "store_value" Size MIB;
+    /// All keys and values of a plugin's store, together.
+    StoreBytes "store_bytes" Size 64 * MIB;
+    /// Keys of a plugin's store.
+    StoreKeys "store_keys" Count 100_000;
     /// Calls in flight, in all: each holds a slot of the pool.
     InFlight "in_flight" Count 64;
     /// Calls in flight of one source: a quarter of all, so that no source takes every slot.

@@ -104,6 +104,19 @@ pub enum NetError {
     Wildcard,
 }
 
+impl NetOrigin {
+    /// Whether nobody on the way reads what goes there: over TLS, or within this machine.
+    #[must_use]
+    pub fn keeps_secrets(&self) -> bool {
+        let here = match &self.host {
+            NetHost::Name(name) => name == "localhost",
+            NetHost::Address(address) => address.is_loopback(),
+            NetHost::Below(_) => false,
+        };
+        self.scheme == NetScheme::Https || here
+    }
+}
+
 impl FromStr for NetOrigin {
     type Err = NetError;
 

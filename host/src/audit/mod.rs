@@ -125,7 +125,7 @@ impl Audit {
 
     /// Writes that nothing could be decided, because the tool is not there or set aside.
     pub(crate) fn absent(&self, tool: &str, kind: Kind, arguments: Option<&[u8]>) -> Result<(), Error> {
-        let tool = redact::text(&clean::line(tool, clean::NAME)).into_owned();
+        let tool = redact::line(tool, clean::NAME);
         self.decision(&tool, "absent", None, arguments, |line| text(line, "error", kind.name())).map(drop)
     }
 

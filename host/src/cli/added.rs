@@ -3,7 +3,7 @@
 use super::Context;
 use super::consent::{can_send, confirm, grantable};
 use palisade::config::installed::{self, Package, version_folder};
-use palisade::config::{Consent, Consents, Home, Settings, now};
+use palisade::config::{Consent, Consents, Home, Settings, now, remove_store};
 use palisade::plugins::{self, Plugin};
 use palisade::policy::{Capability, Grant, Identity, Origin, effective, quoted};
 use palisade::sandbox::{Allocator, Compiler, Sandbox};
@@ -224,7 +224,11 @@ pub fn remove(context: &Context, args: &NameArgs) -> Result<ExitCode, Error> {
     if Consents::read(&home)?.given().iter().any(fits) {
         Consents::change(&home, |kept| kept.retain(|consent| !fits(consent)))?;
     }
-    let document: Value = json!({"removed": args.name});
-    context.out.payload(&document, || format!("removed {}, and what was granted to it", args.name))?;
+    let kept = remove_store(&home, &args.name)?;
+    let document: Value = json!({"removed": args.name, "store_removed": kept});
+    context.out.payload(&document, || match kept {
+        true => format!("removed {}, what was granted to it, and what it kept in its store", args.name),
+        false => format!("removed {}, and what was granted to it", args.name),
+    })?;
     Ok(ExitCode::SUCCESS)
 }

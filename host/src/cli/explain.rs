@@ -2,7 +2,7 @@
 
 use super::Context;
 use palisade::policy::StepVerdict;
-use palisade::{Error, clean};
+use palisade::{Error, clean, redact};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
@@ -19,7 +19,7 @@ pub async fn run(context: &Context, args: ExplainArgs) -> Result<ExitCode, Error
     let explained = host.explain(&args.id, args.json.as_deref().map(str::as_bytes))?;
     let allowed = explained.refusal.is_none();
     let remedy = explained.refusal.as_ref().and_then(|r| r.remedy.clone());
-    let clean = |text: &str| clean::line(text, clean::TEXT);
+    let clean = |text: &str| redact::line(text, clean::TEXT);
     let steps: Vec<Value> = explained
         .steps
         .iter()

@@ -13,6 +13,8 @@ mod grants;
 mod home;
 pub mod installed;
 mod lock;
+mod secrets;
+mod stores;
 mod trust;
 mod trusted;
 
@@ -20,6 +22,8 @@ pub use consent::{Consent, Consents, now};
 pub(crate) use file::{LimitsTable, Placed, Source};
 pub use home::{Home, make_folder, user_home};
 pub use lock::{LOCK_FILE, Locked};
+pub use secrets::{secret, secret_file};
+pub use stores::{remove_store, store_file};
 pub use trust::WorkspaceTrust;
 pub(crate) use trusted::hex;
 pub use trusted::{Files, TrustRecord, files as files_to_trust};

@@ -4,6 +4,7 @@
 
 use crate::config::{LimitsTable, Placed, Source};
 use crate::error::{Error, Kind};
+use crate::sandbox::is_ours;
 use palisade_policy::{Access, Capability, FolderPath, Limit, Limits, Request, SourceName};
 use serde::Deserialize;
 use std::str::FromStr;
@@ -14,7 +15,7 @@ pub const FILE: &str = "plugin.toml";
 /// Largest manifest, in bytes.
 pub(super) const MAX: u64 = 1024 * 1024;
 /// Limits that are about one call; the others are the user's and the workspace's.
-const LIMITS: [Limit; 19] = [
+const LIMITS: [Limit; 23] = [
     Limit::Time,
     Limit::DefinitionsTime,
     Limit::Grace,
@@ -34,6 +35,10 @@ const LIMITS: [Limit; 19] = [
     Limit::NetIdle,
     Limit::NetHeaders,
     Limit::NetBody,
+    Limit::StoreKey,
+    Limit::StoreValue,
+    Limit::StoreBytes,
+    Limit::StoreKeys,
 ];
 
 /// A manifest.
@@ -99,6 +104,8 @@ struct NetRequest {
     why: String,
     #[serde(default)]
     optional: bool,
+    auth: Option<String>,
+    auth_header: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -164,19 +171,44 @@ fn requests(source: &Source<'_>, table: &CapabilitiesTable) -> Result<Vec<Reques
             return Err(refuse(&format!("two requests have the mount {}", crate::clean::line(&mount, 200))));
         }
         let capability = Capability::Fs(fs.access, path);
-        out.push(Request { capability, why: fs.why.clone(), optional: fs.optional, mount: Some(mount), resolved: None });
+        out.push(Request { capability, why: fs.why.clone(), optional: fs.optional, mount: Some(mount), header: None, resolved: None });
     }
-    let net = table.net.iter().map(|p| ("net", p.span().start, p.get_ref().url.as_str(), &p.get_ref().why, p.get_ref().optional));
-    let env = table.env.iter().map(|p| ("env", p.span().start, p.get_ref().name.as_str(), &p.get_ref().why, p.get_ref().optional));
-    for (key, at, text, why, optional) in net.chain(env) {
-        let capability = format!("{key}:{text}").parse().map_err(|e| source.error(at, &format!("`capabilities.{key}`: {e}")))?;
-        out.push(Request { capability, why: why.clone(), optional, mount: None, resolved: None });
+    let mut plain = |key: &str, at: usize, text: &str, why: &str, optional: bool, header: Option<String>| {
+        let capability = format!("{key}:{text}").parse().map_err(|e| (at, format!("{e}")))?;
+        out.push(Request { capability, why: why.to_owned(), optional, mount: None, header, resolved: None });
+        Ok(())
+    };
+    for placed in &table.net {
+        let (at, net) = (placed.span().start, placed.get_ref());
+        let refuse = |(at, why): (usize, String)| source.error(at, &format!("`capabilities.net`: {why}"));
+        plain("net", at, &net.url, &net.why, net.optional, None).map_err(refuse)?;
+        match (&net.auth, &net.auth_header) {
+            (Some(name), header) => {
+                let header = header.as_deref().map(header_name).transpose().map_err(|why| refuse((at, why)))?;
+                plain("auth", at, &format!("{name}@{}", net.url), &net.why, net.optional, header).map_err(refuse)?;
+            }
+            (None, Some(_)) => return Err(refuse((at, "`auth_header` is the header of `auth`, which is not there".to_owned()))),
+            (None, None) => {}
+        }
+    }
+    for placed in &table.env {
+        let env = placed.get_ref();
+        let refuse = |(at, why): (usize, String)| source.error(at, &format!("`capabilities.env`: {why}"));
+        plain("env", placed.span().start, &env.name, &env.why, env.optional, None).map_err(refuse)?;
     }
     if table.store.as_ref().is_some_and(|s| *s.get_ref()) {
         let why = "keeps its own key-value store".to_owned();
-        out.push(Request { capability: Capability::Store, why, optional: false, mount: None, resolved: None });
+        out.push(Request { capability: Capability::Store, why, optional: false, mount: None, header: None, resolved: None });
     }
     Ok(out)
+}
+
+/// The name of a header that may carry a secret: one that says how a message is carried is the host's.
+fn header_name(written: &str) -> Result<String, String> {
+    match http::HeaderName::from_bytes(written.as_bytes()) {
+        Ok(name) if !is_ours(&name) => Ok(name.as_str().to_owned()),
+        _ => Err(format!("`{}` is not a header that may carry a secret", crate::clean::line(written, 64))),
+    }
 }
 
 /// Where a folder appears in the guest: the workspace at `/workspace`, a folder elsewhere where the request says.

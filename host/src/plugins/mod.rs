@@ -22,9 +22,9 @@ use crate::config::installed::Package;
 use crate::config::{Scope, Settings, SourceDir, shown};
 use crate::error::{Error, Kind};
 use crate::files::{Folder, ReadError};
-use crate::sandbox::{AT_ONCE, Prepared, Reach, Sandbox, WasmDigest};
+use crate::sandbox::{AT_ONCE, Prepared, Reach, Sandbox, Secret, WasmDigest};
 use crate::{clean, config};
-use palisade_policy::{Capability, Effective, Grant, Identity, Limit, Limits, Origin, effective};
+use palisade_policy::{AuthGrant, Capability, Effective, Grant, Identity, Limit, Limits, Origin, effective};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -288,9 +288,18 @@ async fn load_one(
     let tools = tools(&manifest, &component, &limits, quarantined).await.map_err(about)?;
     let identity = identity(&bytes, &digest);
     let effective = effective(&manifest.requests, &grants_for(settings, scope, name, identity));
-    let variables = effective.variables.iter().filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))).collect();
+    let granted = |name: &String| config::secret(&settings.home, name);
+    let variables = effective.variables.iter().map(|name| Ok(granted(name)?.map(|value| (name.clone(), value))));
+    let variables = variables.filter_map(Result::transpose).collect::<Result<Vec<_>, Error>>()?;
+    let secrets = effective.secrets.iter().map(|AuthGrant { name, origin, header }| {
+        Ok(Secret { name: name.clone(), origin: origin.clone(), header: header.clone(), value: granted(name)? })
+    });
+    let secrets = secrets.collect::<Result<Vec<_>, Error>>()?;
     let reach = Reach::open(&effective.folders, variables).map_err(|e| Error::new(Kind::Io, e.to_string()))?;
-    let reach = reach.with_network(effective.origins.clone());
+    let mut reach = reach.with_network(effective.origins.clone(), secrets);
+    if effective.store {
+        reach = reach.with_store(config::store_file(&settings.home, scope, folder.path(), name));
+    }
     Ok(Plugin { manifest, identity, scope, folder: shown, effective, component: Arc::new(component), reach, limits, tools })
 }
 

@@ -5,6 +5,13 @@
 wasmtime::component::bindgen!({
     path: "../wit",
     world: "plugin",
-    imports: { default: trappable },
+    imports: {
+        "palisade:plugin/store.get": async | trappable,
+        "palisade:plugin/store.set": async | trappable,
+        "palisade:plugin/store.delete": async | trappable,
+        "palisade:plugin/store.swap": async | trappable,
+        "palisade:plugin/store.keys": async | trappable,
+        default: trappable,
+    },
     exports: { default: async },
 });

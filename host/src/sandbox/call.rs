@@ -200,6 +200,12 @@ impl Prepared {
         self.component.component_type().imports(self.component.engine()).map(|(name, _)| name.to_owned()).collect()
     }
 
+    /// Whether it imports the key-value store.
+    pub(crate) fn imports_store(&self) -> bool {
+        let component = self.component.component_type();
+        component.imports(self.component.engine()).any(|(name, _)| name.starts_with("palisade:plugin/store@"))
+    }
+
     /// Whether so many of its operations on files never ended that it may not begin more.
     #[must_use]
     pub fn is_stuck(&self) -> bool {
@@ -223,13 +229,12 @@ impl Prepared {
             return Report::failed(Failure::new(Kind::LimitTime, stopped_after(limits)));
         }
         let running = self.shards.running();
-        let written = reach.writes().then(|| Written::new(limits));
         let job = Job {
             prepared: self.clone(),
             tool: tool.to_owned(),
             arguments,
             cancelled: run.cancelled.clone(),
-            state: State::new(reach.context(), limits, run, written, self.stuck.clone(), reach.network()),
+            state: State::new(reach, limits, run, self.stuck.clone()),
             limits: limits.clone(),
             time,
         };
@@ -271,7 +276,7 @@ impl Prepared {
     pub(crate) async fn definitions(&self, limits: &Limits) -> Result<Vec<Definition>, Failure> {
         let _running = self.shards.running();
         let deadline = limits.time(Limit::DefinitionsTime);
-        let state = State::new(Reach::sealed(), limits, Run::default(), None, self.stuck.clone(), None);
+        let state = State::sealed(limits, self.stuck.clone());
         let mut store = store(self.component.engine(), state, limits);
         let work = async {
             let plugin = self.linked.instantiate_async(&mut store).await?;

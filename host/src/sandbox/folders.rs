@@ -214,7 +214,7 @@ mod tests {
         let mut limits = Limits::default();
         limits.set(Limit::WrittenBytes, 10);
         limits.set(Limit::WrittenFiles, 1);
-        let mut state = State::new(reach.context(), &limits, Run::default(), Some(Written::new(&limits)), Stuck::default(), None);
+        let mut state = State::new(&reach, &limits, Run::default(), Stuck::default());
         let granted = state.folders().inner.get_directories().unwrap().remove(0).0.rep();
         (state, granted)
     }

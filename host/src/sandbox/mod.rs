@@ -19,6 +19,7 @@ mod pace;
 mod shards;
 mod slow;
 mod state;
+mod store;
 mod wasi;
 mod written;
 
@@ -27,6 +28,7 @@ pub use call::{Content, Definition, Failure, Hints, LogLine, Places, Prepared, P
 pub(crate) use compile::AT_ONCE;
 pub use compile::{COMPILER_ARGUMENT, Compiler, compiler_main};
 pub use engine::{Allocator, Sandbox, engine_config};
-pub use http::Refused;
+pub(crate) use http::is_ours;
+pub use http::{Refused, Secret};
 pub use slow::bound_file_threads;
 pub use wasi::{Folder, Reach, ReachError};

@@ -41,6 +41,7 @@ impl Shard {
             wasmtime_wasi::p2::add_to_linker_async(linker)?;
             folders::add_to_linker(linker)?;
             http::add_to_linker(linker)?;
+            bindings::palisade::plugin::store::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
             bindings::palisade::plugin::host::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
         };
         link(&mut linker).map_err(|e| Error::internal("linking the host's interfaces", &e))?;

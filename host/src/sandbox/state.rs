@@ -5,6 +5,8 @@ use crate::sandbox::call::{LogLine, Progress, Run};
 use crate::sandbox::folders::{Folders, Stuck};
 use crate::sandbox::http::{Http, Network};
 use crate::sandbox::limiter::Limiter;
+use crate::sandbox::store::OwnStore;
+use crate::sandbox::wasi::Reach;
 use crate::sandbox::written::Written;
 use palisade_policy::{Limit, Limits};
 use std::sync::Arc;
@@ -33,6 +35,8 @@ pub(crate) struct State {
     pub(crate) written: Option<Written>,
     stuck: Stuck,
     pub(crate) http: Http,
+    /// Its own, where it was granted one.
+    pub(crate) store: Option<OwnStore>,
 }
 
 /// The guest called the host too often.
@@ -41,15 +45,22 @@ pub(crate) struct State {
 pub(crate) struct HostCalls;
 
 impl State {
-    /// `written` where a folder is granted for writing, `network` where an origin is granted.
-    pub(crate) fn new(
-        wasi: WasiCtx,
-        limits: &Limits,
-        run: Run,
-        written: Option<Written>,
-        stuck: Stuck,
-        network: Option<Arc<Network>>,
-    ) -> Self {
+    /// Of a call that reaches what was granted.
+    pub(crate) fn new(reach: &Reach, limits: &Limits, run: Run, stuck: Stuck) -> Self {
+        let written = reach.writes().then(|| Written::new(limits));
+        Self {
+            written,
+            store: reach.store().map(|store| OwnStore::new(store, limits)),
+            ..Self::with(reach.context(), reach.network(), limits, run, stuck)
+        }
+    }
+
+    /// Of the reading of definitions, which reaches nothing.
+    pub(crate) fn sealed(limits: &Limits, stuck: Stuck) -> Self {
+        Self::with(Reach::sealed(), None, limits, Run::default(), stuck)
+    }
+
+    fn with(wasi: WasiCtx, network: Option<Arc<Network>>, limits: &Limits, run: Run, stuck: Stuck) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.size(Limit::Handles));
         Self {
@@ -63,9 +74,10 @@ impl State {
             last_progress: None,
             host_calls: 0,
             host_calls_max: limits.get(Limit::HostCalls),
-            written,
+            written: None,
             stuck,
             http: Http::new(network, limits),
+            store: None,
         }
     }
 
@@ -75,7 +87,7 @@ impl State {
     }
 
     /// The same for our own functions, which can stop the guest themselves.
-    fn counted(&mut self) -> Result<(), HostCalls> {
+    pub(crate) fn counted(&mut self) -> Result<(), HostCalls> {
         self.count();
         self.check_calls()
     }

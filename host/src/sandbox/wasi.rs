@@ -1,6 +1,7 @@
 //! WASI from grants: folders as handles opened once, variables by name, origins for `wasi:http`, and nothing else.
 
-use crate::sandbox::http::Network;
+use crate::sandbox::http::{Network, Secret};
+use crate::sandbox::store::Store;
 use palisade_policy::{Access, FolderGrant, NetOrigin};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +18,7 @@ pub struct Reach {
     writes: bool,
     variables: Vec<(String, String)>,
     network: Option<Arc<Network>>,
+    store: Option<Arc<Store>>,
 }
 
 impl std::fmt::Debug for Reach {
@@ -55,14 +57,26 @@ impl Reach {
         }
         let mut ctx = builder.build();
         let writes = folders.iter().any(|folder| folder.access == Access::Write);
-        Ok(Self { filesystem: std::mem::take(ctx.filesystem()), writes, variables, network: None })
+        Ok(Self { filesystem: std::mem::take(ctx.filesystem()), writes, variables, network: None, store: None })
     }
 
-    /// The same, with origins it may send requests to.
+    /// The same, with origins it may send requests to, and secrets that are added to them.
     #[must_use]
-    pub fn with_network(mut self, origins: Vec<NetOrigin>) -> Self {
-        self.network = Network::new(origins);
+    pub fn with_network(mut self, origins: Vec<NetOrigin>, secrets: Vec<Secret>) -> Self {
+        self.network = Network::new(origins, secrets);
         self
+    }
+
+    /// The same, with a key-value store of its own in the file of that path, which is made when something is kept in it.
+    #[must_use]
+    pub fn with_store(mut self, file: PathBuf) -> Self {
+        self.store = Some(Arc::new(Store::new(file)));
+        self
+    }
+
+    /// The file of its store, where it was granted one.
+    pub(crate) fn store(&self) -> Option<Arc<Store>> {
+        self.store.clone()
     }
 
     /// Where requests may go; `None` where nowhere.

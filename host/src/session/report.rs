@@ -79,7 +79,7 @@ impl Writer {
 
     /// Words from outside.
     fn code(&mut self, text: &str) {
-        let clean = clean::line(text, clean::TEXT);
+        let clean = crate::redact::line(text, clean::TEXT);
         // A span of spaces alone is none.
         if !clean.trim().is_empty() {
             self.events.push(Event::Code(clean.trim().to_owned().into()));

@@ -41,9 +41,37 @@ const NOTED: usize = 4;
 /// Most bytes of a piece of a request's body, and of the fields a guest makes.
 const CHUNK: usize = 64 * 1024;
 
+/// A header with a secret, which the host adds to requests to an origin.
+#[derive(Debug, Clone)]
+pub struct Secret {
+    /// Its name, for the operator.
+    pub name: String,
+    /// The requests it is added to.
+    pub origin: NetOrigin,
+    /// The header; `None` for `authorization`, with `Bearer` before the value.
+    pub header: Option<String>,
+    /// The value; `None` where there is none, and then no such request leaves.
+    pub value: Option<String>,
+}
+
+impl Secret {
+    /// The header as it goes out.
+    fn header(&self) -> Option<(HeaderName, HeaderValue)> {
+        let value = self.value.as_ref()?;
+        let (name, text) = match &self.header {
+            Some(name) => (HeaderName::from_bytes(name.as_bytes()).ok()?, value.clone()),
+            None => (header::AUTHORIZATION, format!("Bearer {value}")),
+        };
+        let mut value = HeaderValue::from_str(&text).ok()?;
+        value.set_sensitive(true);
+        Some((name, value))
+    }
+}
+
 /// What one source may reach: made once, used by each call.
 pub(crate) struct Network {
     origins: Vec<NetOrigin>,
+    secrets: Vec<Secret>,
     resolver: Box<dyn Resolve>,
     tls: Arc<ClientConfig>,
     lookups: Arc<Semaphore>,
@@ -51,12 +79,13 @@ pub(crate) struct Network {
 
 impl Network {
     /// With the system's resolver; `None` where nothing is granted.
-    pub(crate) fn new(origins: Vec<NetOrigin>) -> Option<Arc<Self>> {
-        (!origins.is_empty()).then(|| Arc::new(Self::with(origins, Box::new(System), connect::public_roots())))
+    pub(crate) fn new(origins: Vec<NetOrigin>, secrets: Vec<Secret>) -> Option<Arc<Self>> {
+        let network = || Self { secrets, ..Self::with(origins.clone(), Box::new(System), connect::public_roots()) };
+        (!origins.is_empty()).then(|| Arc::new(network()))
     }
 
     fn with(origins: Vec<NetOrigin>, resolver: Box<dyn Resolve>, tls: Arc<ClientConfig>) -> Self {
-        Self { origins, resolver, tls, lookups: Arc::new(Semaphore::new(LOOKUPS)) }
+        Self { origins, secrets: Vec::new(), resolver, tls, lookups: Arc::new(Semaphore::new(LOOKUPS)) }
     }
 }
 
@@ -137,6 +166,11 @@ impl Http {
         WasiHttpCtxView { hooks: &mut self.hooks, table, ctx: &mut self.ctx }
     }
 
+    /// Keeps something for the operator.
+    pub(crate) fn note(&mut self, refused: Refused) {
+        self.hooks.notes.get_or_insert_default().add(refused);
+    }
+
     /// What was refused until now.
     pub(crate) fn refused(&self) -> Vec<Refused> {
         self.hooks.notes.as_ref().map(Notes::take).unwrap_or_default()
@@ -150,7 +184,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
 }
 
 /// A header that says how a message is carried is ours to write, and to take away.
-fn is_ours(name: &HeaderName) -> bool {
+pub(crate) fn is_ours(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
         "host" | "connection" | "upgrade" | "transfer-encoding" | "keep-alive" | "te" | "trailer" | "expect" | "http2-settings"
@@ -180,6 +214,11 @@ impl Hooks {
             Some(network) if network.origins.iter().any(|origin| origin.covers(&to)) => network.clone(),
             _ => return Err((Refused::NotGranted(to), Error::HttpRequestDenied)),
         };
+        let mine = network.secrets.iter().filter(|secret| secret.origin.covers(&to));
+        if let Some(secret) = mine.into_iter().find(|secret| secret.header().is_none()) {
+            let why = if secret.value.is_some() { "is no text that a header can hold" } else { "is neither a file nor a variable" };
+            return because(format!("a request to {to} was refused: its secret {} {why}", secret.name), Error::HttpRequestDenied);
+        }
         self.made += 1;
         if self.made > self.bounds.requests {
             let most = self.bounds.requests;
@@ -275,7 +314,7 @@ async fn send(network: Arc<Network>, to: NetOrigin, request: Request<WasiBody>, 
     let (mut sender, connection) = client.handshake(stream).await.map_err(|e| fail(Why::hyper(e, bounds.headers)))?;
     // Ends with the body that holds it.
     let connection = connect::Task::here(async move { connection.await.map_err(Error::from) });
-    let request = outgoing(&to, request, bounds, &notes);
+    let request = outgoing(&network, &to, request, bounds, &notes);
     let response = match tokio::time::timeout(bounds.idle, sender.send_request(request)).await {
         Ok(response) => response.map_err(|e| fail(Why::hyper(e, bounds.headers)))?,
         Err(_) => return Err(fail(Why::silent(bounds.idle))),
@@ -291,11 +330,15 @@ async fn send(network: Arc<Network>, to: NetOrigin, request: Request<WasiBody>, 
     Ok((Response::from_parts(parts, body.boxed_unsync()), rest))
 }
 
-/// The request as it goes over the connection: path and query alone, and our own headers.
-fn outgoing(to: &NetOrigin, request: Request<WasiBody>, bounds: Bounds, notes: &Notes) -> Request<WasiBody> {
+/// The request as it goes over the connection: path and query alone, our own headers, and the secrets of that origin.
+fn outgoing(network: &Network, to: &NetOrigin, request: Request<WasiBody>, bounds: Bounds, notes: &Notes) -> Request<WasiBody> {
     let (mut parts, body) = request.into_parts();
     // The others that are ours a guest cannot set. An origin is ASCII.
     parts.headers.extend(HeaderValue::from_str(&to.authority()).ok().map(|host| (header::HOST, host)));
+    // In the place of what a guest wrote under that name.
+    for (name, value) in network.secrets.iter().filter(|secret| secret.origin.covers(to)).filter_map(Secret::header) {
+        parts.headers.insert(name, value);
+    }
     let path = parts.uri.path_and_query().filter(|path| path.as_str().starts_with('/')).cloned();
     parts.uri = path.map_or_else(|| http::Uri::from_static("/"), http::Uri::from);
     let about = format!("the body of a request to {to}");
