@@ -18,5 +18,5 @@ pub use crate::json::parse as strict_json;
 /// Where all of them are refused.
 pub fn definitions(source: &SourceName, given: Vec<Definition>) -> Result<(Vec<ToolSpec>, Vec<Quarantined>), Error> {
     let mut quarantined = Vec::new();
-    check_definitions(source, given, &mut quarantined).map(|tools| (tools, quarantined))
+    check_definitions(source, given, palisade_policy::ToolId::parse, &mut quarantined).map(|tools| (tools, quarantined))
 }

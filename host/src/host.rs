@@ -9,16 +9,16 @@
 
 use crate::audit::{self, Audit};
 use crate::clean;
-use crate::config::Settings;
+use crate::config::{ServerEntry, Settings};
 use crate::error::{Error, Kind};
+use crate::mcp::Server;
 use crate::plugins::{self, Plugin, Quarantined, ToolSpec, Watcher};
 use crate::record::{CallError, CallRecord, Decision, Denial, Outcome, Stats};
+use crate::registry::{Provider, Servers, Tool, accept, servers};
 use crate::remedy::{grant_flag, missing, refused_line, stuck, unpinned};
 use crate::sandbox::{Allocator, CodeCache, Compiler, Content, Run, Sandbox};
 use crate::{config, json, redact};
-use palisade_policy::{
-    Authorized, Candidate, Limit, Limits, Origin, Policy, Refusal, Rule, Step, StepVerdict, Subsystem, Verdict, mcp_name,
-};
+use palisade_policy::{Authorized, Candidate, Limit, Limits, Origin, Policy, Refusal, Rule, Subsystem, Verdict, mcp_name};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
@@ -45,18 +45,6 @@ impl ToolCall {
     pub fn new(id: &str, arguments: &str) -> Self {
         Self { id: id.to_owned(), arguments: arguments.as_bytes().into() }
     }
-}
-
-/// A registered tool.
-#[derive(Debug)]
-pub struct Tool {
-    /// What its source says of it.
-    pub spec: ToolSpec,
-    /// The name under which MCP clients see it.
-    pub mcp_name: String,
-    /// Its source.
-    pub plugin: Arc<Plugin>,
-    candidate: Candidate,
 }
 
 /// How a host is loaded.
@@ -91,28 +79,20 @@ const UNMATCHED: usize = 20;
 #[derive(Debug)]
 pub struct Host {
     settings: Settings,
-    policy: Policy,
+    pub(crate) policy: Policy,
     tools: BTreeMap<String, Arc<Tool>>,
     // Looked up on the way of each call; the ordered map is for listing.
-    by_id: HashMap<String, Arc<Tool>>,
+    pub(crate) by_id: HashMap<String, Arc<Tool>>,
     by_mcp_name: HashMap<String, String>,
     plugins: Vec<Arc<Plugin>>,
+    servers: Vec<Arc<Server>>,
+    /// Servers that nobody accepted yet.
+    held: Vec<ServerEntry>,
     quarantined: Vec<Quarantined>,
     warnings: Vec<String>,
     allocator: Option<(Allocator, Option<String>)>,
     denials: AtomicU64,
     audit: Option<Audit>,
-}
-
-/// How `explain` answers.
-#[derive(Debug, Clone)]
-pub struct Explanation {
-    /// The id, cleaned.
-    pub tool: String,
-    /// Every step, in the order of the gate.
-    pub steps: Vec<Step>,
-    /// What denies, if anything.
-    pub refusal: Option<Refusal>,
 }
 
 /// Why a call does not reach a lane.
@@ -149,12 +129,14 @@ impl Host {
             warnings.extend(sandbox.fallback().map(str::to_owned));
         }
         let audit = options.audit.map(|sizes| Audit::new(&settings, sizes));
-        Ok(Self { audit, ..Self::register(settings, loaded, warnings, allocator) })
+        let servers = servers(&settings, &options, &mut loaded);
+        Ok(Self { audit, ..Self::register(settings, loaded, servers, warnings, allocator) })
     }
 
     fn register(
         settings: Settings,
         loaded: plugins::Loaded,
+        mut servers: Servers,
         mut warnings: Vec<String>,
         allocator: Option<(Allocator, Option<String>)>,
     ) -> Self {
@@ -163,6 +145,16 @@ impl Host {
         let mut by_mcp_name: HashMap<String, String> = HashMap::new();
         let mut quarantined = loaded.quarantined;
         let mut plugins = Vec::new();
+        let mut add = |spec: ToolSpec, provider: Provider, candidate: Candidate| {
+            let (id, mcp_name) = (spec.id.as_str().to_owned(), mcp_name(spec.id.source(), spec.id.tool()));
+            if let Some(other) = by_mcp_name.get(&mcp_name) {
+                let error = Error::new(Kind::Schema, format!("{id} and {other} have one name for MCP clients, {mcp_name}"));
+                quarantined.push(Quarantined { source: id.clone(), key: id, error });
+                return;
+            }
+            by_mcp_name.insert(mcp_name.clone(), id.clone());
+            tools.insert(id, Arc::new(Tool { spec, mcp_name, provider, candidate }));
+        };
         for mut plugin in loaded.plugins {
             let specs = Arc::get_mut(&mut plugin).map(|p| std::mem::take(&mut p.tools)).unwrap_or_default();
             let (pin, missing) = (unpinned(&settings, &plugin, &specs), missing(&plugin));
@@ -171,16 +163,15 @@ impl Host {
                 if let Some((pin, difference)) = pin.clone() {
                     candidate = candidate.with_pin_mismatch(pin, difference);
                 }
-                let (id, mcp_name) = (spec.id.as_str().to_owned(), mcp_name(spec.id.source(), spec.id.tool()));
-                if let Some(other) = by_mcp_name.get(&mcp_name) {
-                    let error = Error::new(Kind::Schema, format!("{id} and {other} have one name for MCP clients, {mcp_name}"));
-                    quarantined.push(Quarantined { source: id.clone(), key: id, error });
-                    continue;
-                }
-                by_mcp_name.insert(mcp_name.clone(), id.clone());
-                tools.insert(id, Arc::new(Tool { spec, mcp_name, plugin: plugin.clone(), candidate }));
+                add(spec, Provider::Plugin(plugin.clone()), candidate);
             }
             plugins.push(plugin);
+        }
+        for (server, specs) in &mut servers.accepted {
+            for spec in specs.drain(..) {
+                let candidate = Candidate::new(spec.id.clone(), Subsystem::McpPrefetch);
+                add(spec, Provider::Server(server.clone()), candidate);
+            }
         }
         for (grant, origin) in &loaded.unused_grants {
             warnings.push(format!(
@@ -189,7 +180,8 @@ impl Host {
             ));
         }
         // Only when everything was read can a deny be said to match nothing.
-        if settings.init.of(Subsystem::PluginInit).enabled && settings.withheld.is_none() && loaded.skipped == 0 {
+        let all = settings.withheld.is_none() && loaded.skipped == 0 && servers.held.is_empty();
+        if settings.init.of(Subsystem::PluginInit).enabled && all {
             let ids = tools.values().map(|tool: &Arc<Tool>| (tool.spec.id.source(), tool.spec.id.tool()));
             let unmatched = settings.deny.unmatched(ids);
             if let Some(more) = unmatched.len().checked_sub(UNMATCHED).filter(|more| *more > 0) {
@@ -201,7 +193,9 @@ impl Host {
         }
         let by_id = tools.iter().map(|(id, tool)| (id.clone(), tool.clone())).collect();
         let denials = AtomicU64::new(0);
-        Self { settings, policy, tools, by_id, by_mcp_name, plugins, quarantined, warnings, allocator, denials, audit: None }
+        let held = servers.held;
+        let servers = servers.accepted.into_iter().map(|(server, _)| server).collect();
+        Self { settings, policy, tools, by_id, by_mcp_name, plugins, servers, held, quarantined, warnings, allocator, denials, audit: None }
     }
 
     /// What was decided before loading.
@@ -231,6 +225,26 @@ impl Host {
     #[must_use]
     pub fn plugins(&self) -> &[Arc<Plugin>] {
         &self.plugins
+    }
+
+    /// The external servers that were accepted.
+    #[must_use]
+    pub fn servers(&self) -> &[Arc<Server>] {
+        &self.servers
+    }
+
+    /// The external servers that nobody accepted yet.
+    #[must_use]
+    pub fn held(&self) -> &[ServerEntry] {
+        &self.held
+    }
+
+    /// Starts all external servers at once; none waits for another, and `told` hears of each that does not start.
+    pub fn prefetch(&self, told: impl Fn(Error) + Clone + Send + 'static) {
+        for server in &self.servers {
+            let (server, told) = (server.clone(), told.clone());
+            tokio::spawn(async move { server.ready().await.map_or_else(told, drop) });
+        }
     }
 
     /// What was set aside, and why.
@@ -263,7 +277,8 @@ impl Host {
     /// # Errors
     /// The first rule that denies.
     pub fn admit(&self, tool: &Tool) -> Result<(), Refusal> {
-        self.policy.admit(&tool.candidate).map(drop)
+        let _ = self.policy.admit(&tool.candidate)?;
+        tool.changed().map_or(Ok(()), Err)
     }
 
     /// Gives a refusal its number, where nobody asked for a call.
@@ -275,7 +290,7 @@ impl Host {
     /// the operator.
     pub fn denied(&self, id: &str, refusal: Refusal, arguments: Option<&[u8]>) -> (Denial, Option<Error>) {
         let denial = self.denial(id, refusal);
-        let identity = self.by_id.get(id).map(|tool| &tool.plugin.identity);
+        let identity = self.by_id.get(id).map(|tool| tool.provider.identity());
         let written = self.audit.as_ref().map(|audit| audit.denied(&denial, identity, arguments));
         (denial, written.and_then(Result::err))
     }
@@ -287,6 +302,7 @@ impl Host {
     /// [`Kind::NotFound`] and [`Kind::Quarantined`]; [`Kind::Io`] where the audit log cannot be written, and so the call did
     /// not run. All else that can happen to a call is in its record.
     pub async fn call(&self, call: ToolCall, budget: Verdict, run: Run, recorded: impl FnOnce(&Decision<'_>)) -> Result<CallRecord, Error> {
+        self.ready(&call.id).await?;
         let start = Instant::now();
         match self.decide(&call, budget) {
             Ok(authorized) => {
@@ -295,7 +311,7 @@ impl Host {
                     Some(audit) => {
                         // What was authorized is registered; were it not, it would not run.
                         let tool = self.by_id.get(&call.id).ok_or_else(|| self.absent(&call.id))?;
-                        Some(audit.allowed(tool.spec.id.as_str(), &tool.plugin.identity, Some(&call.arguments))?)
+                        Some(audit.allowed(tool.spec.id.as_str(), tool.provider.identity(), Some(&call.arguments))?)
                     }
                     None => None,
                 };
@@ -312,9 +328,29 @@ impl Host {
                 let gate = start.elapsed();
                 let (denial, unrecorded) = self.denied(&call.id, refusal, Some(&call.arguments));
                 recorded(&Decision { tool: denial.tool.clone(), denial: Some(&denial), gate, unrecorded: unrecorded.as_ref() });
-                Ok(CallRecord::denied(denial, LANE, stats(gate, gate, 0)))
+                let lane = self.by_id.get(&call.id).map_or("wasm", |tool| tool.provider.lane());
+                Ok(CallRecord::denied(denial, lane, stats(lane, gate, gate, 0)))
             }
         }
+    }
+
+    /// Starts the server of a tool, where it has one and the gate admits the tool; what the server is by then decides too.
+    async fn ready(&self, id: &str) -> Result<(), Error> {
+        match self.by_id.get(id) {
+            Some(tool) => match &tool.provider {
+                Provider::Server(server) if self.policy.admit(&tool.candidate).is_ok() => server.ready().await.map(drop),
+                _ => Ok(()),
+            },
+            None => Ok(()),
+        }
+    }
+
+    /// Why no tool of a source is there that nobody accepted.
+    pub(crate) fn held_back(&self, id: &str) -> Option<Refusal> {
+        let source = id.split('/').next().unwrap_or_default();
+        let entry = self.held.iter().find(|entry| entry.name.as_str() == source)?;
+        let reason = format!("nobody accepted the MCP server {} as it stands there", entry.name);
+        Some(Refusal { rule: Rule::Grant, source: entry.origin.clone(), reason, remedy: Some(accept(entry)) })
     }
 
     /// The gate, in order.
@@ -322,12 +358,14 @@ impl Host {
         let Some(tool) = self.by_id.get(&call.id) else {
             return Err(match self.policy.admit(&Candidate::unregistered(&call.id)) {
                 Err(refusal) => refusal.into(),
-                Ok(_) => Stop::Absent(self.absent(&call.id)),
+                Ok(_) => self.held_back(&call.id).map_or_else(|| Stop::Absent(self.absent(&call.id)), Stop::Refused),
             });
         };
         let admitted = self.policy.admit(&tool.candidate)?;
-        if tool.plugin.component.is_stuck() {
-            return Err(Stop::Absent(stuck(tool)));
+        match &tool.provider {
+            Provider::Plugin(plugin) if plugin.component.is_stuck() => return Err(Stop::Absent(stuck(tool.spec.id.as_str(), plugin))),
+            Provider::Plugin(_) => {}
+            Provider::Server(_) => tool.changed().map_or(Ok(()), Err)?,
         }
         let checked = admitted.arguments(arguments(tool, &call.arguments))?;
         let budgeted = checked.budget(budget)?;
@@ -335,46 +373,7 @@ impl Host {
         Ok(budgeted.guards(tool.clone(), call.arguments.clone(), Verdict::pass())?)
     }
 
-    /// Every step of the gate for a tool, without running anything.
-    ///
-    /// # Errors
-    /// [`Kind::NotFound`] and [`Kind::Quarantined`], where no step denies first.
-    pub fn explain(&self, id: &str, given: Option<&[u8]>) -> Result<Explanation, Error> {
-        let tool = self.by_id.get(id);
-        let unregistered = Candidate::unregistered(id);
-        let candidate = tool.map_or(&unregistered, |tool| &tool.candidate);
-        let (mut steps, mut refusal) = self.policy.explain(candidate);
-        if tool.is_none() && refusal.is_none() {
-            return Err(self.absent(id));
-        }
-        let verdict = match (tool, given) {
-            (Some(tool), Some(given)) => Some(arguments(tool, given)),
-            _ => None,
-        };
-        let step = |rule, verdict, reason: &str| Step { rule, verdict, source: Origin::BuiltIn, reason: reason.to_owned() };
-        steps.push(match (&refusal, verdict) {
-            (Some(_), _) => step(Rule::Arguments, StepVerdict::Skipped, "a step before it denied"),
-            (None, None) => step(Rule::Arguments, StepVerdict::Skipped, "no arguments were given"),
-            (None, Some(verdict)) => match self.policy.admit(candidate).and_then(|admitted| admitted.arguments(verdict)) {
-                Ok(_) => step(Rule::Arguments, StepVerdict::Pass, "they are valid against the tool's schema"),
-                Err(found) => {
-                    let denied =
-                        Step { rule: found.rule, verdict: StepVerdict::Deny, source: found.source.clone(), reason: found.reason.clone() };
-                    refusal = Some(found);
-                    denied
-                }
-            },
-        });
-        for (rule, reason) in [(Rule::Budget, "a call outside a session has no budget to spend"), (Rule::Guard, "no hook is configured")] {
-            steps.push(match &refusal {
-                Some(_) => step(rule, StepVerdict::Skipped, "a step before it denied"),
-                None => step(rule, StepVerdict::Pass, reason),
-            });
-        }
-        Ok(Explanation { tool: redact::line(id, clean::NAME), steps, refusal })
-    }
-
-    fn absent(&self, id: &str) -> Error {
+    pub(crate) fn absent(&self, id: &str) -> Error {
         let source = id.split('/').next().unwrap_or_default();
         let broken = self
             .quarantined
@@ -408,11 +407,9 @@ pub fn code_cache(home: &config::Home) -> Option<CodeCache> {
     CodeCache::open(&home.cache.join("code"), home.key().ok()?)
 }
 
-const LANE: &str = "wasm";
-
 /// Step 6: size, strict JSON, schema.
-fn arguments(tool: &Tool, given: &[u8]) -> Verdict {
-    let limit = tool.plugin.limits.get(Limit::Arguments);
+pub(crate) fn arguments(tool: &Tool, given: &[u8]) -> Verdict {
+    let limit = tool.provider.limits().get(Limit::Arguments);
     let deny = |reason: String| Verdict::deny(Origin::BuiltIn, reason, None);
     if given.len() as u64 > limit {
         return deny(format!("they have {} bytes; the limit is {}", given.len(), Limit::Arguments.show(limit)));
@@ -427,10 +424,14 @@ fn arguments(tool: &Tool, given: &[u8]) -> Verdict {
 /// The only function that runs a tool. It reads nothing but what the authorized call owns.
 async fn dispatch(authorized: Authorized<'_, Arc<Tool>>, run: Run, start: Instant, gate: Duration) -> CallRecord {
     let (tool, arguments) = authorized.consume();
-    let plugin = &tool.plugin;
+    let limits = tool.provider.limits();
     // What the gate took to validate is part of the call's time.
-    let time = plugin.limits.time(Limit::Time).saturating_sub(gate);
-    let report = plugin.component.clone().call(tool.spec.id.tool(), arguments, &plugin.reach, &plugin.limits, time, run).await;
+    let time = limits.time(Limit::Time).saturating_sub(gate);
+    let report = match &tool.provider {
+        Provider::Plugin(plugin) => plugin.component.clone().call(tool.spec.id.tool(), arguments, &plugin.reach, limits, time, run).await,
+        Provider::Server(server) => server.call(tool.spec.id.tool(), &arguments, time, run).await,
+    };
+    let plugin = tool.plugin();
     let (content, error) = match report.result {
         Ok(content) => (content.into_iter().map(cleaned).collect(), None),
         Err(failure) => {
@@ -444,17 +445,17 @@ async fn dispatch(authorized: Authorized<'_, Arc<Tool>>, run: Run, start: Instan
     };
     CallRecord {
         tool: tool.spec.id.as_str().to_owned(),
-        lane: LANE,
+        lane: tool.provider.lane(),
         outcome,
         content,
         error,
         denial: None,
-        stats: stats(start.elapsed(), gate, report.memory_peak),
+        stats: stats(tool.provider.lane(), start.elapsed(), gate, report.memory_peak),
         log: report.log,
         log_dropped: report.log_dropped,
-        absent: plugin.effective.absent.iter().map(|c| grant_flag(plugin, c)).collect(),
+        absent: plugin.into_iter().flat_map(|p| p.effective.absent.iter().map(|c| grant_flag(p, c))).collect(),
         unrecorded: None,
-        refused: report.refused.into_iter().map(|refused| refused_line(plugin, refused)).collect(),
+        refused: plugin.into_iter().flat_map(|p| report.refused.iter().map(|refused| refused_line(p, refused.clone()))).collect(),
     }
 }
 
@@ -466,7 +467,12 @@ fn cleaned(content: Content) -> Content {
     }
 }
 
-fn stats(duration: Duration, gate: Duration, memory: usize) -> Stats {
+fn stats(lane: &str, duration: Duration, gate: Duration, memory: usize) -> Stats {
     let micros = |time: Duration| (time.as_secs_f64() * 1e7).round() / 10.0;
-    Stats { duration_us: micros(duration), gate_us: micros(gate), memory_peak_bytes: memory as u64, instance: "fresh" }
+    Stats {
+        duration_us: micros(duration),
+        gate_us: micros(gate),
+        memory_peak_bytes: memory as u64,
+        instance: if lane == "mcp" { "shared" } else { "fresh" },
+    }
 }

@@ -4,6 +4,7 @@ pub mod audit;
 pub mod clean;
 pub mod config;
 mod error;
+mod explain;
 pub mod files;
 #[cfg(fuzzing)]
 #[doc(hidden)]
@@ -14,14 +15,17 @@ pub mod mcp;
 pub mod plugins;
 pub mod record;
 pub mod redact;
+mod registry;
 mod remedy;
 pub mod sandbox;
 mod schema;
 pub mod session;
 
 pub use error::{Error, Kind};
-pub use host::{Explanation, Host, LoadOptions, POOL, Tool, ToolCall, code_cache};
+pub use explain::Explanation;
+pub use host::{Host, LoadOptions, POOL, ToolCall, code_cache};
 pub use palisade_policy as policy;
+pub use registry::{Provider, Tool};
 pub use schema::Schema;
 #[doc(hidden)]
 pub use schema::warm as warm_schemas;

@@ -4,9 +4,14 @@ mod cli;
 
 fn main() -> std::process::ExitCode {
     let mut arguments = std::env::args_os().skip(1);
-    if arguments.next().is_some_and(|first| first == palisade::sandbox::COMPILER_ARGUMENT) {
-        let rest: Vec<String> = arguments.map(|a| a.to_string_lossy().into_owned()).collect();
-        return palisade::sandbox::compiler_main(&rest);
+    let first = arguments.next();
+    match first.as_deref().and_then(std::ffi::OsStr::to_str) {
+        Some(palisade::sandbox::COMPILER_ARGUMENT) => {
+            let rest: Vec<String> = arguments.map(|a| a.to_string_lossy().into_owned()).collect();
+            palisade::sandbox::compiler_main(&rest)
+        }
+        Some(palisade::mcp::SUPERVISOR_ARGUMENT) => palisade::mcp::supervisor_main(&arguments.collect::<Vec<_>>()),
+        Some(palisade::mcp::LAUNCHER_ARGUMENT) => palisade::mcp::launcher_main(&arguments.collect::<Vec<_>>()),
+        _ => cli::main(),
     }
-    cli::main()
 }

@@ -144,7 +144,7 @@ pub struct Stats {
     pub gate_us: f64,
     /// All linear memories together.
     pub memory_peak_bytes: u64,
-    /// Each call has its own.
+    /// `fresh`: the call had its own; `shared`: an external server runs on.
     pub instance: &'static str,
 }
 
@@ -153,7 +153,7 @@ pub struct Stats {
 pub struct CallRecord {
     /// The tool's id, cleaned.
     pub tool: String,
-    /// `wasm`.
+    /// `wasm` or `mcp`.
     pub lane: &'static str,
     /// How it ended.
     pub outcome: Outcome,
@@ -218,7 +218,7 @@ impl CallRecord {
         self.content.iter().map(piece).collect::<Vec<_>>().join("\n")
     }
 
-    /// How the sandbox's part of the line ends: ` → sandbox 31 µs → ok`.
+    /// How the lane's part of the line ends: ` → sandbox 31 µs → ok`.
     #[must_use]
     pub fn line(&self) -> String {
         let lane = Duration::from_secs_f64((self.stats.duration_us - self.stats.gate_us).max(0.0) / 1e6);
@@ -226,7 +226,8 @@ impl CallRecord {
             None => "ok".to_owned(),
             Some(error) => format!("{}: {}", error.kind.name(), clean::line(&error.message, clean::TEXT)),
         };
-        format!(" → sandbox {} → {end}", duration(lane))
+        let name = if self.lane == "mcp" { "server" } else { "sandbox" };
+        format!(" → {name} {} → {end}", duration(lane))
     }
 }
 

@@ -1,10 +1,10 @@
 //! What a source lacks, and the line that would mend it.
 
+use crate::clean;
 use crate::config::{Scope, Settings};
 use crate::error::{Error, Kind};
 use crate::plugins::{self, Plugin, ToolSpec};
 use crate::sandbox::Refused;
-use crate::{Tool, clean};
 use palisade_policy::{Capability, Origin, Request, quoted};
 
 /// How a plugin differs from what was added, or from what the workspace's lock says, and where that stands.
@@ -55,10 +55,10 @@ pub(crate) fn refused_line(plugin: &Plugin, refused: Refused) -> String {
     format!("a request to {origin} was refused; no grant allows it, because its plugin.toml does not ask for it under `net`")
 }
 
-pub(crate) fn stuck(tool: &Tool) -> Error {
+pub(crate) fn stuck(id: &str, plugin: &Plugin) -> Error {
     let reason = format!(
-        "{} is not available: {} is quarantined (limit-time): too many of its operations on files never ended",
-        tool.spec.id, tool.plugin.manifest.name
+        "{id} is not available: {} is quarantined (limit-time): too many of its operations on files never ended",
+        plugin.manifest.name
     );
     Error::new(Kind::Quarantined, reason).hint("look for a file system that does not answer, or a FIFO, in a folder granted to it")
 }

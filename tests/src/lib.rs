@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod cost;
 pub mod raw;
+pub mod stdio;
 pub mod web;
 
 use serde_json::Value;

@@ -1,9 +1,8 @@
 //! The key-value store: a source sees its own, within its bounds, and nothing that was acknowledged is lost.
 
+use palisade_tests::stdio::Server;
 use palisade_tests::{Answer, World, example, guest};
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
 const ASKS: &str = "[capabilities]\nstore = true\n";
 
@@ -161,60 +160,16 @@ fn a_store_that_is_damaged_or_not_this_users_alone_is_left_as_it_is_and_the_oper
     fails("");
 }
 
-/// A server that is asked over its pipes.
-struct Server {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-    asked: u64,
+fn serve(world: &World) -> Server {
+    let plugins = world.path("plugins").display().to_string();
+    Server::start(world, &["--profile", "trusted", "--plugin-dir", &plugins, "--grant", "hoard:store", "serve"])
 }
 
-impl Server {
-    fn start(world: &World) -> Self {
-        let plugins = world.path("plugins").display().to_string();
-        let flags = ["--profile", "trusted", "--plugin-dir", &plugins, "--grant", "hoard:store", "serve"];
-        let mut command = world.command(&flags);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the server starts");
-        let (input, output) = (child.stdin.take().expect("a pipe"), BufReader::new(child.stdout.take().expect("a pipe")));
-        let mut server = Self { child, input, output, asked: 0 };
-        let client = json!({"name": "test", "version": "1"});
-        let hello = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client});
-        server.ask("initialize", &hello).expect("it answers");
-        let ready = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
-        writeln!(server.input, "{ready}").expect("it reads");
-        server
-    }
-
-    /// Asks and waits for the answer; `None` where the server ended first.
-    fn ask(&mut self, method: &str, params: &Value) -> Option<Value> {
-        self.asked += 1;
-        let question = json!({"jsonrpc": "2.0", "id": self.asked, "method": method, "params": params});
-        writeln!(self.input, "{question}").ok()?;
-        loop {
-            let mut line = String::new();
-            if self.output.read_line(&mut line).ok()? == 0 || !line.ends_with('\n') {
-                return None;
-            }
-            let answer: Value = serde_json::from_str(&line).ok()?;
-            if answer["id"] == json!(self.asked) {
-                return Some(answer["result"].clone());
-            }
-        }
-    }
-
-    /// Adds one to the number; what it then was.
-    fn count(&mut self) -> Option<u64> {
-        let answer = self.ask("tools/call", &json!({"name": "hoard__count", "arguments": {"key": "number"}}))?;
-        let text = answer["content"][0]["text"].as_str().expect("an answer is text");
-        Some(text.parse().unwrap_or_else(|_| panic!("{answer}")))
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Adds one to the number; what it then was.
+fn count(server: &mut Server) -> Option<u64> {
+    let answer = server.ask("tools/call", &json!({"name": "hoard__count", "arguments": {"key": "number"}}))?;
+    let text = answer["content"][0]["text"].as_str().expect("an answer is text");
+    Some(text.parse().unwrap_or_else(|_| panic!("{answer}")))
 }
 
 /// Kills of each run; `make kills` does more.
@@ -222,7 +177,7 @@ const KILLS: u32 = 12;
 
 /// Counts in a server until it is killed, at another moment for each `kill`; how often it was answered.
 fn count_until_killed(world: &World, kill: u32) -> u64 {
-    let mut server = Server::start(world);
+    let mut server = serve(world);
     let id = rustix::process::Pid::from_child(&server.child);
     // In the middle of a transaction, a commit, the opening of the store.
     let wait = std::time::Duration::from_micros(u64::from(kill) * 7919 % 40_000);
@@ -231,7 +186,7 @@ fn count_until_killed(world: &World, kill: u32) -> u64 {
         let _ = rustix::process::kill_process(id, rustix::process::Signal::KILL);
     });
     let (mut acknowledged, mut last) = (0, 0);
-    while let Some(sum) = server.count() {
+    while let Some(sum) = count(&mut server) {
         assert!(sum > last, "a number that was {last} is {sum}");
         (acknowledged, last) = (acknowledged + 1, sum);
     }
@@ -246,10 +201,10 @@ fn two_hosts_at_once_and_one_killed_again_and_again_lose_nothing_that_was_acknow
     let done = std::sync::atomic::AtomicBool::new(false);
     let (beside, steady) = std::thread::scope(|scope| {
         let steady = scope.spawn(|| {
-            let mut server = Server::start(&world);
+            let mut server = serve(&world);
             let (mut counted, mut last) = (0, 0);
             while !done.load(std::sync::atomic::Ordering::SeqCst) {
-                let sum = server.count().expect("nobody kills this one");
+                let sum = count(&mut server).expect("nobody kills this one");
                 assert!(sum > last, "a number that was {last} is {sum}");
                 (counted, last) = (counted + 1, sum);
             }
@@ -261,7 +216,7 @@ fn two_hosts_at_once_and_one_killed_again_and_again_lose_nothing_that_was_acknow
     });
     // With nobody else there, each start finds what a sudden end left.
     let alone: u64 = (0..kills).map(|kill| count_until_killed(&world, kill)).sum();
-    let sum = Server::start(&world).count().expect("it answers") - 1;
+    let sum = count(&mut serve(&world)).expect("it answers") - 1;
     let (acknowledged, unknown) = (steady + beside + alone, u64::from(2 * kills));
     println!("2 x {kills} kills; {steady}, {beside} and {alone} acknowledged, {unknown} unanswered, the sum is {sum}");
     // What was not answered may be there or not.

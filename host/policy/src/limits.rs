@@ -89,6 +89,14 @@ limits! {
     StoreBytes "store_bytes" Size 64 * MIB;
     /// Keys of a plugin's store.
     StoreKeys "store_keys" Count 100_000;
+    /// From the start of an external server to its tools; one that installs itself first takes longer, and should not.
+    McpStart "mcp_start" Time 20_000;
+    /// Between a friendly signal to a child process and the other one.
+    ChildGrace "child_grace" Time 2_000;
+    /// Memory an external server may write to; what its runtime only reserves does not count.
+    ChildMemory "child_memory" Size 4096 * MIB;
+    /// CPU time of an external server, from its start to its end.
+    ChildCpu "child_cpu" Time 3_600_000;
     /// Calls in flight, in all: each holds a slot of the pool.
     InFlight "in_flight" Count 64;
     /// Calls in flight of one source: a quarter of all, so that no source takes every slot.

@@ -8,6 +8,7 @@ mod audit;
 mod call;
 mod consent;
 mod explain;
+mod mcp;
 mod output;
 mod plugin;
 mod progress;
@@ -101,11 +102,14 @@ enum Command {
     /// Stored sessions of this workspace
     #[command(subcommand)]
     Session(session::SessionCommand),
+    /// External MCP servers
+    #[command(subcommand)]
+    Mcp(mcp::McpCommand),
     /// The log of every decision and outcome
     #[command(subcommand)]
     Audit(audit::AuditCommand),
-    /// MCP server on stdio
-    Serve,
+    /// MCP server on stdio, or over HTTP on a loopback address
+    Serve(serve::ServeArgs),
     /// Trust the plugins that this workspace names, as they are now, and grant what they ask for
     Trust(consent::TrustArgs),
 }
@@ -184,11 +188,14 @@ pub fn main() -> ExitCode {
         grants: global.grant,
         ..Options::default()
     };
-    match runtime(matches!(cli.command, Command::Serve)) {
+    match runtime(&cli.command) {
         Ok(runtime) => {
             let ended = runtime.block_on(async {
                 let context = Context { options, out: out.clone(), cancelled: signals::watch()? };
-                dispatch(&context, cli.command).await
+                let ended = dispatch(&context, cli.command).await;
+                // No process of theirs outlives this one.
+                palisade::mcp::close_all().await;
+                ended
             });
             // A thread that is stuck in a system call is not waited for.
             runtime.shutdown_background();
@@ -208,14 +215,21 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode, Error
         Command::Plugin(command) => plugin::run(context, command).await,
         Command::Session(command) => session::run(context, command),
         Command::Audit(command) => audit::run(context, command),
-        Command::Serve => serve::run(context).await,
+        Command::Mcp(command) => mcp::run(context, command).await,
+        Command::Serve(args) => serve::run(context, args).await,
         Command::Trust(args) => consent::trust(context, args).await,
     }
 }
 
 /// A server runs many calls at once; every other command waits for one thing at a time.
-fn runtime(server: bool) -> std::io::Result<tokio::runtime::Runtime> {
-    let mut builder = if server { tokio::runtime::Builder::new_multi_thread() } else { tokio::runtime::Builder::new_current_thread() };
+fn runtime(command: &Command) -> std::io::Result<tokio::runtime::Runtime> {
+    let mut builder = match command {
+        Command::Serve(_) => tokio::runtime::Builder::new_multi_thread(),
+        _ => tokio::runtime::Builder::new_current_thread(),
+    };
+    if matches!(command, Command::Serve(args) if args.http.is_some()) {
+        builder.enable_io();
+    }
     palisade::sandbox::bound_file_threads(&mut builder);
     builder.enable_time().build()
 }

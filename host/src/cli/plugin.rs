@@ -54,7 +54,8 @@ async fn list(context: &Context, lock: bool) -> Result<ExitCode, Error> {
     let host = context.one_shot(None).await?;
     let plugins = host.plugins();
     if lock {
-        let tools = |plugin: &Arc<Plugin>| host.tools().filter(|t| Arc::ptr_eq(&t.plugin, plugin)).map(|t| &t.spec).collect();
+        let tools =
+            |plugin: &Arc<Plugin>| host.tools().filter(|t| t.plugin().is_some_and(|of| Arc::ptr_eq(of, plugin))).map(|t| &t.spec).collect();
         let text = plugins::write_lock(plugins.iter().map(|plugin| (&**plugin, tools(plugin))));
         context.out.payload(&json!({"lock": text}), || text.clone())?;
         return Ok(ExitCode::SUCCESS);

@@ -1,23 +1,56 @@
 //! `palisade serve`.
 
 use super::{Context, signals};
-use palisade::{Error, Kind, mcp};
+use palisade::config::Home;
+use palisade::mcp::{self, Guard};
+use palisade::{Error, Kind};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-pub async fn run(context: &Context) -> Result<ExitCode, Error> {
+#[derive(clap::Args)]
+pub struct ServeArgs {
+    /// Serve over HTTP on this loopback address, as 127.0.0.1:8000, instead of standard input and output
+    #[arg(long, value_name = "ADDR")]
+    pub http: Option<SocketAddr>,
+    /// Let everybody on this machine in
+    #[arg(long, requires = "http")]
+    http_no_token: bool,
+}
+
+pub async fn run(context: &Context, args: ServeArgs) -> Result<ExitCode, Error> {
     if context.options.trust_workspace {
         let what = "serve does not take --trust-workspace: a server outlives the command it was typed for";
         return Err(Error::new(Kind::Usage, what).hint("name the plugins with --plugin-dir"));
     }
     signals::survive_full_files()?;
     let stop = context.cancelled.clone();
+    // What cannot be listened on is said before anything is loaded.
+    let listener = match args.http {
+        Some(address) => Some(mcp::listen(address).await?),
+        None => None,
+    };
     let host = Arc::new(context.server().await?);
     if host.tools().all(|tool| host.admit(tool).is_err()) {
         context.out.warn(&mcp::instructions(&host));
     }
     let out = context.out.clone();
+    host.prefetch(move |error| out.warn(&error.message));
+    let out = context.out.clone();
     let events: mcp::Events = Box::new(move |event| out.concurrent(&event));
-    mcp::serve(host, tokio::io::stdin(), tokio::io::stdout(), stop.clone(), events).await?;
+    match listener {
+        Some(listener) => {
+            let address = listener.local_addr().map_err(|e| Error::io("the listener", &e))?;
+            let (guard, who) = if args.http_no_token {
+                (Guard::Nobody, "without a token: everybody on this machine may call its tools".to_owned())
+            } else {
+                let (guard, path) = Guard::token(&Home::from_environment()?)?;
+                (guard, format!("Authorization: Bearer, and the token in {}", path.display()))
+            };
+            context.out.say(&format!("listening on http://{address}{} ({who})", mcp::PATH));
+            mcp::serve_http(host, listener, guard, stop.clone(), events).await?;
+        }
+        None => mcp::serve(host, tokio::io::stdin(), tokio::io::stdout(), stop.clone(), events).await?,
+    }
     Ok(ExitCode::from(if *stop.borrow() { Kind::Cancelled.exit_code() } else { 0 }))
 }

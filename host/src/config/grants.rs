@@ -3,7 +3,7 @@
 use super::home::resolve_existing;
 use super::{Home, Placed, Scope, Source, SourceDir, WORKSPACE_FILE, Workspace, user_home};
 use crate::error::{Error, Kind};
-use palisade_policy::{Access, Capability, Grant, Origin, covers, write_refusal};
+use palisade_policy::{Access, Capability, FolderPath, Grant, Origin, covers, write_refusal};
 use std::path::{Path, PathBuf};
 
 pub(super) struct Grants<'a> {
@@ -57,6 +57,16 @@ impl<'a> Grants<'a> {
             self.add(grant).map_err(|why| format!("{shown}: {why}"))
         });
         self.unresolved.extend(added.err());
+    }
+
+    /// The folder of a path, for somebody who may reach it like this; the inner `Err` where it is not there.
+    ///
+    /// # Errors
+    /// Why nobody may.
+    pub(super) fn folder(&self, path: &FolderPath, access: Access) -> Result<Result<PathBuf, String>, String> {
+        let resolved = self.workspace.resolve(path);
+        resolved.as_ref().map_or(Ok(()), |folder| self.check(folder, access))?;
+        Ok(resolved)
     }
 
     pub(super) fn finish(self) -> (Vec<Grant>, Vec<String>) {

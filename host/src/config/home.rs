@@ -116,7 +116,7 @@ fn read_key(path: &Path) -> Option<[u8; 32]> {
 ///
 /// # Errors
 /// [`Kind::Config`] where it is no regular file of at most `max` bytes, or others could have read or written it.
-pub(super) fn read_private(path: &Path, max: u64) -> Result<Option<Vec<u8>>, Error> {
+pub(crate) fn read_private(path: &Path, max: u64) -> Result<Option<Vec<u8>>, Error> {
     use rustix::fs::{Mode, OFlags};
     let shown = path.display();
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;

@@ -13,6 +13,7 @@ mod grants;
 mod home;
 pub mod installed;
 mod lock;
+mod mcp;
 mod secrets;
 mod stores;
 mod trust;
@@ -20,8 +21,10 @@ mod trusted;
 
 pub use consent::{Consent, Consents, now};
 pub(crate) use file::{LimitsTable, Placed, Source};
+pub(crate) use home::read_private;
 pub use home::{Home, make_folder, user_home};
 pub use lock::{LOCK_FILE, Locked};
+pub use mcp::{ServerEntry, expand};
 pub use secrets::{secret, secret_file};
 pub use stores::{remove_store, store_file};
 pub use trust::WorkspaceTrust;
@@ -141,6 +144,8 @@ pub struct Settings {
     pub limits: Limits,
     /// What may be read of plugins.
     pub plugin_dirs: Vec<SourceDir>,
+    /// External MCP servers that may be started.
+    pub servers: Vec<ServerEntry>,
     /// Plugins that were added: their names, the identity each must have, and where that stands.
     pub pins: Vec<(String, Identity, Origin)>,
     /// What the workspace's lock says of plugins.
@@ -223,7 +228,7 @@ impl Merge<'_> {
 
         let mut own = self.own_sources(&user)?;
         let pins = self.added(&mut own)?;
-        let (init, withheld) = trust::init(&profile, &trust, own.len(), &named, &file, &self.file);
+        let (init, withheld) = trust::init(&profile, &trust, [own.len(), user.mcp.len()], &named, &file, &self.file);
         let plugins = profile.subsystems.contains(&Subsystem::PluginInit);
         let base = match user.session.as_ref().and_then(|s| s.get_ref().dir.as_ref()) {
             Some(dir) => {
@@ -239,6 +244,10 @@ impl Merge<'_> {
         for text in user.grants.iter().flat_map(|g| g.get_ref()) {
             grants.stored(&self.user, text)?;
         }
+        let servers = match profile.subsystems.contains(&Subsystem::McpPrefetch) {
+            true => mcp::entries(&self.user, &grants)?,
+            false => Vec::new(),
+        };
         let lock = lock::read(&self.workspace)?;
         let here = digest(self.workspace.folder.path());
         for consented in Consents::read(&self.home)?.grants(&here, self.workspace.folder.path()) {
@@ -261,6 +270,7 @@ impl Merge<'_> {
             deny,
             limits,
             plugin_dirs,
+            servers,
             pins,
             lock,
             grants,
@@ -291,11 +301,7 @@ impl Merge<'_> {
 
     /// What this version knows and cannot do is an error where it would count.
     fn refuse_unsupported(&self, user: &ConfigFile) -> Result<(), Error> {
-        let found = [
-            user.skills.as_ref().map(|v| ("skills", v.span().start)),
-            user.mcp.keys().next().map(|v| ("mcp", v.span().start)),
-            user.hooks.first().map(|v| ("hooks", v.span().start)),
-        ];
+        let found = [user.skills.as_ref().map(|v| ("skills", v.span().start)), user.hooks.first().map(|v| ("hooks", v.span().start))];
         match found.into_iter().flatten().next() {
             None => Ok(()),
             Some((key, at)) => Err(self.user.error(at, &format!("`{key}`: this version does not run it; remove the key"))),

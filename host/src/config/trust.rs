@@ -107,7 +107,7 @@ pub(super) fn check(workspace: &Workspace, file: &ConfigFile, source: &Source<'_
 pub(super) fn init(
     profile: &Profile,
     trust: &WorkspaceTrust,
-    own: usize,
+    [own, servers]: [usize; 2],
     named: &[SourceDir],
     file: &ConfigFile,
     source: &Source<'_>,
@@ -148,6 +148,13 @@ pub(super) fn init(
                 remedy: None,
             }
         }
+        (true, _) if subsystem == Subsystem::McpPrefetch && servers > 0 => Init {
+            enabled: true,
+            reason: format!("the profile `{}` initialises it", profile.name),
+            withheld: false,
+            origin: profile.origin.clone(),
+            remedy: None,
+        },
         (true, Some(origin)) => withheld_by_trust(&origin),
         (true, None) => {
             Init { enabled: false, reason: "nothing is configured".to_owned(), withheld: false, origin: Origin::BuiltIn, remedy: None }

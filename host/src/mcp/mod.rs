@@ -1,10 +1,21 @@
-//! MCP.
+//! MCP: our own server, and the external ones behind the gate.
 //!
 //! The rule it keeps: a tool is listed and called through the host's one gate, and what a client is told of a denial is
 //! tool, rule and number; the rest is the operator's.
 //!
 //! Never here: a decision, a second way to run a tool. The protocol itself is the library's.
 
+mod accepted;
+mod child;
+mod client;
+mod http;
+mod remote;
 mod server;
+mod start;
 
+pub use accepted::{Accepted, difference};
+pub use child::{LAUNCHER_ARGUMENT, SUPERVISOR_ARGUMENT, launcher_main, supervisor_main};
+pub(crate) use client::accepted;
+pub use client::{Seen, Server, close_all};
+pub use http::{Guard, PATH, listen, serve_http};
 pub use server::{Events, instructions, serve};

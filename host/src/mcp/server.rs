@@ -70,11 +70,11 @@ pub fn instructions(host: &Host) -> String {
 }
 
 #[derive(Clone)]
-struct Server {
-    host: Arc<Host>,
-    instructions: String,
-    events: Arc<Events>,
-    stop: watch::Receiver<bool>,
+pub(super) struct Server {
+    pub(super) host: Arc<Host>,
+    pub(super) instructions: String,
+    pub(super) events: Arc<Events>,
+    pub(super) stop: watch::Receiver<bool>,
 }
 
 impl ServerHandler for Server {

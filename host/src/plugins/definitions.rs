@@ -5,7 +5,7 @@ use crate::clean;
 use crate::error::{Error, Kind};
 use crate::sandbox::{Definition, Hints};
 use crate::schema::Schema;
-use palisade_policy::{SourceName, ToolId};
+use palisade_policy::{IdError, SourceName, ToolId};
 use std::collections::HashMap;
 
 /// Most tools of one source.
@@ -32,7 +32,15 @@ pub struct ToolSpec {
     pub hints: Option<Hints>,
 }
 
-pub(crate) fn check(source: &SourceName, given: Vec<Definition>, quarantined: &mut Vec<Quarantined>) -> Result<Vec<ToolSpec>, Error> {
+/// The grammar of an id, which for the tools of an MCP server is wider.
+pub(crate) type Grammar = fn(&str) -> Result<ToolId, IdError>;
+
+pub(crate) fn check(
+    source: &SourceName,
+    given: Vec<Definition>,
+    grammar: Grammar,
+    quarantined: &mut Vec<Quarantined>,
+) -> Result<Vec<ToolSpec>, Error> {
     if given.len() > TOOLS {
         return Err(Error::new(Kind::Schema, format!("it defines {} tools; a source has at most {TOOLS}", given.len())));
     }
@@ -43,7 +51,7 @@ pub(crate) fn check(source: &SourceName, given: Vec<Definition>, quarantined: &m
     for definition in given {
         let id = format!("{source}/{}", definition.name);
         let checked = match count[&definition.name] {
-            1 => one(&id, definition, &mut patterns),
+            1 => one(&id, definition, grammar, &mut patterns),
             n => Err(Error::new(Kind::Schema, format!("{source} defines {n} tools with the id {}", clean::line(&id, clean::NAME)))),
         };
         match checked {
@@ -73,11 +81,11 @@ fn title(given: Option<String>) -> Option<String> {
     given.map(|title| clean::line(&title, clean::NAME))
 }
 
-fn one(id: &str, given: Definition, patterns: &mut usize) -> Result<ToolSpec, Error> {
+fn one(id: &str, given: Definition, grammar: Grammar, patterns: &mut usize) -> Result<ToolSpec, Error> {
     let Definition { name, title, description, input_schema, output_schema, hints } = given;
     let shown = clean::line(id, clean::NAME);
     let about = |error: Error| Error { message: format!("{shown}: {}", error.message), ..error };
-    let id = ToolId::parse(id).map_err(|e| Error::new(Kind::Schema, format!("the tool {shown} is not registered: {e}")))?;
+    let id = grammar(id).map_err(|e| Error::new(Kind::Schema, format!("the tool {shown} is not registered: {e}")))?;
     let size = [&name, &description, &input_schema].into_iter().chain(&title).chain(&output_schema).map(String::len).sum::<usize>();
     if size > SIZE {
         return Err(about(Error::new(Kind::Schema, format!("its definition has {size} bytes; at most {SIZE} are read"))));

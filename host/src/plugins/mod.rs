@@ -12,7 +12,6 @@ mod lock;
 mod manifest;
 
 pub use definitions::ToolSpec;
-#[cfg(fuzzing)]
 pub(crate) use definitions::check as check_definitions;
 pub(crate) use lock::difference;
 pub use lock::write_lock;
@@ -24,7 +23,7 @@ use crate::error::{Error, Kind};
 use crate::files::{Folder, ReadError};
 use crate::sandbox::{AT_ONCE, Prepared, Reach, Sandbox, Secret, WasmDigest};
 use crate::{clean, config};
-use palisade_policy::{AuthGrant, Capability, Effective, Grant, Identity, Limit, Limits, Origin, effective};
+use palisade_policy::{AuthGrant, Capability, Effective, Grant, Identity, Limit, Limits, Origin, ToolId, effective};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -329,7 +328,7 @@ async fn tools(
         .definitions(limits)
         .await
         .map_err(|f| Error::new(Kind::Component, format!("its definitions cannot be read ({}): {}", f.kind.name(), f.message)))?;
-    let tools = definitions::check(&manifest.name, given.clone(), quarantined)?;
+    let tools = definitions::check(&manifest.name, given.clone(), ToolId::parse, quarantined)?;
     if tools.len() == given.len() {
         component.keep_definitions(&given);
     }

@@ -368,7 +368,8 @@ impl Job {
 }
 
 impl Report {
-    fn failed(failure: Failure) -> Self {
+    /// Of a call that gave no result.
+    pub(crate) fn failed(failure: Failure) -> Self {
         Self { result: Err(failure), log: Vec::new(), log_dropped: 0, memory_peak: 0, refused: Vec::new() }
     }
 }

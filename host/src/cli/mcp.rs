@@ -1,0 +1,212 @@
+//! `palisade mcp`: external servers, what is held of them, and what a person accepts.
+
+use super::{Context, consent};
+use palisade::config::ServerEntry;
+use palisade::mcp::{Accepted, Seen, Server, difference};
+use palisade::policy::quoted;
+use palisade::sandbox::Definition;
+use palisade::{Error, Host, Kind, clean};
+use serde_json::{Value, json};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+#[derive(clap::Subcommand)]
+pub enum McpCommand {
+    /// Start every server, and show its state, protocol, tools, holds and fence
+    List,
+    /// Start a server that is held, and show what it is started with and what it offers
+    Review(NameArgs),
+    /// Accept a server's entry and its tools, as they are now
+    Accept(AcceptArgs),
+    /// Take back what was accepted of a server
+    Remove(NameArgs),
+}
+
+#[derive(clap::Args)]
+pub struct NameArgs {
+    /// The server's name
+    name: String,
+}
+
+#[derive(clap::Args)]
+pub struct AcceptArgs {
+    /// The server's name
+    name: String,
+    /// Answer yes
+    #[arg(long)]
+    yes: bool,
+}
+
+pub async fn run(context: &Context, command: McpCommand) -> Result<ExitCode, Error> {
+    match command {
+        McpCommand::List => list(context).await,
+        McpCommand::Review(args) => review(context, &args.name).await,
+        McpCommand::Accept(args) => accept(context, args).await,
+        McpCommand::Remove(args) => remove(context, &args.name),
+    }
+}
+
+async fn list(context: &Context) -> Result<ExitCode, Error> {
+    let host = context.one_shot(None).await?;
+    let mut starting = tokio::task::JoinSet::new();
+    for server in host.servers().iter().cloned() {
+        starting.spawn(async move { (server.entry.name.to_string(), server.ready().await) });
+    }
+    let mut seen = std::collections::BTreeMap::new();
+    while let Some(started) = starting.join_next().await {
+        let (name, started) = started.map_err(|e| Error::internal("starting an MCP server", &e))?;
+        seen.insert(name, started);
+    }
+    let mut servers: Vec<Value> = host.servers().iter().map(|server| state(host, server, &seen[server.entry.name.as_str()])).collect();
+    let held = |entry: &ServerEntry| json!({"name": entry.name.as_str(), "state": "held", "source": entry.origin.to_string()});
+    servers.extend(host.held().iter().map(held));
+    context.out.payload(&json!({"servers": servers}), || {
+        if servers.is_empty() {
+            return format!("no servers: {}", palisade::session::init(host)["mcp_prefetch"].reason);
+        }
+        servers.iter().map(line).collect::<Vec<_>>().join("\n")
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn state(host: &Host, server: &Server, seen: &Result<Seen, Error>) -> Value {
+    let name = server.entry.name.as_str();
+    let tools: Vec<Value> = host
+        .tools()
+        .filter(|tool| tool.spec.id.source() == name)
+        .map(|tool| json!({"id": tool.spec.id.as_str(), "held": server.changed(tool.spec.id.tool())}))
+        .collect();
+    let (state, protocol, reason) = match seen {
+        Ok(seen) => ("running", Some(clean::line(&seen.protocol, 64)), None),
+        Err(error) => ("degraded", None, Some(clean::line(&error.message, clean::TEXT))),
+    };
+    json!({
+        "name": name, "state": state, "source": server.entry.origin.to_string(), "protocol": protocol, "reason": reason,
+        "fence": server.fence(), "tools": tools,
+    })
+}
+
+fn line(server: &Value) -> String {
+    let text = |key: &str| server[key].as_str().unwrap_or_default().to_owned();
+    let name = text("name");
+    match server["state"].as_str() {
+        Some("held") => format!("{name}: held ({}): nobody accepted it; palisade mcp review {name}", text("source")),
+        Some("degraded") => format!("{name}: degraded: {}", text("reason")),
+        _ => {
+            let none = Vec::new();
+            let tools = server["tools"].as_array().unwrap_or(&none);
+            let held: Vec<String> =
+                tools.iter().filter_map(|t| Some(format!("\n  held: {}: {}", t["id"].as_str()?, t["held"].as_str()?))).collect();
+            format!("{name}: running, protocol {}, {} tools, fence: {}{}", text("protocol"), tools.len(), text("fence"), held.concat())
+        }
+    }
+}
+
+/// Starts a server as it stands in the config, whatever was accepted of it.
+async fn look(context: &Context, name: &str) -> Result<(Arc<Server>, Seen, Option<Accepted>), Error> {
+    let settings = context.settings()?;
+    let entry = entry(&settings, name)?;
+    let accepted = Accepted::read(&settings.home, &entry)?;
+    let tools = accepted.as_ref().map(|accepted| accepted.tools.clone()).unwrap_or_default();
+    let server = Arc::new(Server::new(entry, tools, &settings.home, settings.workspace.folder.path(), &settings.limits));
+    let seen = server.ready().await?;
+    Ok((server, seen, accepted))
+}
+
+fn entry(settings: &palisade::config::Settings, name: &str) -> Result<ServerEntry, Error> {
+    let init = settings.init.of(palisade::policy::Subsystem::McpPrefetch);
+    let found = settings.servers.iter().find(|entry| entry.name.as_str() == name).cloned();
+    found.ok_or_else(|| {
+        let error = Error::new(Kind::NotFound, format!("there is no MCP server {}: {}", clean::line(name, clean::NAME), init.reason));
+        match &init.remedy {
+            Some(remedy) => error.hint(remedy.clone()),
+            None => error.hint("name it under [mcp.NAME] in your config"),
+        }
+    })
+}
+
+/// What a person decides on, as lines.
+fn lines(server: &Server, seen: &Seen, accepted: Option<&Accepted>) -> Vec<String> {
+    let entry = &server.entry;
+    let word = |text: &str| quoted(&clean::line(text, clean::NAME));
+    let mut lines = vec![
+        format!("{} ({}), protocol {}", entry.name, entry.origin, clean::line(&seen.protocol, 64)),
+        format!("  runs {}", entry.argv().into_iter().map(word).collect::<Vec<_>>().join(" ")),
+    ];
+    lines.extend(entry.env.iter().map(|(name, value)| format!("  with {}={}", clean::line(name, 64), word(value))));
+    for (path, _, access) in entry.folders.iter().flatten() {
+        lines.push(format!("  may {access} {}", word(path)));
+    }
+    lines.push(format!("  may {} the network", if entry.net { "use" } else { "not use" }));
+    lines.push(format!("  fence: {}", server.fence()));
+    if matches!(entry.command.rsplit('/').next(), Some("npx" | "uvx")) {
+        let hint =
+            "it installs what it runs at each start, for which its fence leaves no room; install it first, and name what was installed";
+        lines.push(format!("  {}: {hint}", clean::line(&entry.command, 64)));
+    }
+    let before = |tool: &Definition| accepted.and_then(|accepted| accepted.tools.iter().find(|known| known.name == tool.name));
+    for tool in &seen.tools {
+        let (name, about) = (clean::line(&tool.name, clean::NAME), clean::line(&tool.description, clean::TEXT));
+        let state = match before(tool) {
+            None => "new".to_owned(),
+            Some(known) => difference(known, tool).unwrap_or_else(|| "as accepted".to_owned()),
+        };
+        lines.push(format!("  tool {name} ({state}): {about}"));
+        if let Some(known) = before(tool).filter(|known| known.description != tool.description) {
+            lines.push(format!("    it was: {}", clean::line(&known.description, clean::TEXT)));
+        }
+    }
+    let gone =
+        accepted.into_iter().flat_map(|accepted| &accepted.tools).filter(|known| seen.tools.iter().all(|now| now.name != known.name));
+    lines.extend(gone.map(|tool| format!("  tool {} is gone", clean::line(&tool.name, clean::NAME))));
+    lines
+}
+
+fn document(server: &Server, seen: &Seen, accepted: Option<&Accepted>) -> Value {
+    let tool = |tool: &Definition| {
+        let known = accepted.and_then(|accepted| accepted.tools.iter().find(|known| known.name == tool.name));
+        let changed = known.map(|known| difference(known, tool));
+        let state = match &changed {
+            None => "new",
+            Some(None) => "accepted",
+            Some(Some(_)) => "changed",
+        };
+        json!({"name": clean::line(&tool.name, clean::NAME), "description": clean::line(&tool.description, clean::TEXT), "state": state})
+    };
+    let entry = &server.entry;
+    json!({
+        "name": entry.name.as_str(), "source": entry.origin.to_string(), "identity": format!("sha256:{}", server.identity),
+        "argv": entry.argv().into_iter().map(|word| clean::line(word, clean::NAME)).collect::<Vec<_>>(),
+        "net": entry.net, "fence": server.fence(), "protocol": clean::line(&seen.protocol, 64),
+        "tools": seen.tools.iter().map(tool).collect::<Vec<_>>(),
+    })
+}
+
+async fn review(context: &Context, name: &str) -> Result<ExitCode, Error> {
+    let (server, seen, accepted) = look(context, name).await?;
+    context.out.payload(&document(&server, &seen, accepted.as_ref()), || lines(&server, &seen, accepted.as_ref()).join("\n"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn accept(context: &Context, args: AcceptArgs) -> Result<ExitCode, Error> {
+    let (server, seen, accepted) = look(context, &args.name).await?;
+    lines(&server, &seen, accepted.as_ref()).iter().for_each(|line| context.out.say(line));
+    consent::confirm(context, &format!("accept it, with {} tools?", seen.tools.len()), args.yes)?;
+    let home = context.settings()?.home;
+    let tools = seen.tools.len();
+    Accepted::write(&home, &server.entry, seen.tools)?;
+    let document = json!({"accepted": server.entry.name.as_str(), "identity": format!("sha256:{}", server.identity), "tools": tools});
+    context.out.payload(&document, || format!("accepted {}: {tools} tools; one that changes is held", server.entry.name))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Taking away needs nobody's yes, and starts nothing.
+fn remove(context: &Context, name: &str) -> Result<ExitCode, Error> {
+    let settings = context.settings()?;
+    let entry = entry(&settings, name)?;
+    if !Accepted::remove(&settings.home, &entry)? {
+        return Err(Error::new(Kind::NotFound, format!("nothing of {} was accepted", entry.name)).hint("palisade mcp list"));
+    }
+    context.out.payload(&json!({"removed": entry.name.as_str()}), || format!("nothing of {} is accepted any more", entry.name))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,123 @@
+//! What a server's process is started with: program, arguments, variables, folders, fence.
+
+use super::child::{self, Fence};
+use crate::clean;
+use crate::config::{Home, ServerEntry, expand, make_folder, secret};
+use palisade_policy::{Access, Limit, Limits};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// Tells a program below that it was started by Palisade, so that no second level is started.
+const NESTED: &str = "PALISADE_NESTED";
+/// A process to be.
+#[derive(Debug)]
+pub(super) struct Start {
+    pub(super) fence: Fence,
+    pub(super) argv: Vec<OsString>,
+    pub(super) env: Vec<(String, String)>,
+    /// Where it starts.
+    pub(super) folder: PathBuf,
+}
+
+impl Start {
+    /// All that its process is started with. The first place where a variable is read.
+    ///
+    /// # Errors
+    /// One sentence: what is not there, or why it may not be started.
+    pub(super) fn prepare(entry: &ServerEntry, home: &Home, workspace: &Path, limits: &Limits) -> Result<Self, String> {
+        if std::env::var_os(NESTED).is_some() {
+            return Err("this Palisade was itself started by one as an MCP server, which starts no second level".to_owned());
+        }
+        if let (false, Some(why)) = (entry.unfenced, child::enforced()) {
+            return Err(format!("it cannot be fenced: {why}; its entry may say `unfenced = true`"));
+        }
+        let lookup = |name: &str| secret(home, name).map_err(|e| e.message);
+        let put_in = |text: &String| expand(text, &lookup);
+        let program = find(&put_in(&entry.command)?)?;
+        if std::env::current_exe().and_then(std::fs::canonicalize).is_ok_and(|this| this == program) {
+            return Err("its program is Palisade itself".to_owned());
+        }
+        let args = entry.args.iter().map(put_in).collect::<Result<Vec<_>, _>>()?;
+        let own = home.data.join("mcp").join(entry.key());
+        let (private, temporary) = (own.join("home"), own.join("tmp"));
+        for folder in [&home.data, &own, &private, &temporary] {
+            make_folder(folder).map_err(|e| e.message)?;
+        }
+        let folders = entry.folders.clone()?;
+        let by = |wanted: Access| folders.iter().filter(move |(_, _, access)| *access == wanted).map(|(_, path, _)| path.clone());
+        let mut read: Vec<PathBuf> = by(Access::Read).chain(installation(&program, &args)).collect();
+        read.push(program.clone());
+        let write = by(Access::Write).chain([private.clone(), temporary.clone()]).collect();
+        let inherited = |name: &str| std::env::var(name).ok().map(|value| (name.to_owned(), value));
+        let mut env: Vec<(String, String)> = ["PATH", "LANG"].into_iter().filter_map(inherited).collect();
+        for (name, path) in [("HOME", &private), ("TMPDIR", &temporary)] {
+            env.push((name.to_owned(), path.display().to_string()));
+        }
+        for (name, value) in &entry.env {
+            env.push((name.clone(), put_in(value)?));
+        }
+        env.push((NESTED.to_owned(), "1".to_owned()));
+        let fence = Fence {
+            read,
+            write,
+            net: entry.net,
+            unfenced: entry.unfenced,
+            memory: limits.get(Limit::ChildMemory),
+            cpu: limits.time(Limit::ChildCpu).as_secs().max(1),
+            grace: limits.get(Limit::ChildGrace),
+        };
+        let argv = std::iter::once(program.into_os_string()).chain(args.into_iter().map(OsString::from)).collect();
+        // Where the workspace is open to it, it starts there.
+        let folder = if folders.iter().any(|(_, path, _)| workspace.starts_with(path)) { workspace.to_owned() } else { private };
+        Ok(Self { fence, argv, env, folder })
+    }
+}
+
+/// The program of a command: a path, or a name that `PATH` leads to, with its links resolved.
+fn find(command: &str) -> Result<PathBuf, String> {
+    use std::os::unix::fs::PermissionsExt;
+    let shown = clean::line(command, clean::NAME);
+    let runs = |path: &PathBuf| std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0);
+    let found = if command.contains('/') {
+        let path = PathBuf::from(command);
+        if !path.is_absolute() {
+            return Err(format!("its program {shown} is neither an absolute path nor a name in PATH"));
+        }
+        Some(path).filter(runs)
+    } else {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path).filter(|folder| folder.is_absolute()).map(|folder| folder.join(command)).find(runs)
+    };
+    let found = found.ok_or_else(|| format!("there is no program {shown}"))?;
+    std::fs::canonicalize(&found).map_err(|e| format!("its program {shown}: {e}"))
+}
+
+/// What must be read besides the system's own folders, so that servers start that are installed below a home: the prefix of
+/// the program, and the package that a script among the arguments belongs to.
+fn installation(program: &Path, args: &[String]) -> Vec<PathBuf> {
+    let is_home = |folder: &Path| crate::config::user_home().is_some_and(|home| home.starts_with(folder));
+    let mut folders = Vec::new();
+    if let Some(bin) = program.parent() {
+        let prefix = match (bin.file_name(), bin.parent()) {
+            (Some(name), Some(prefix)) if name == "bin" && !is_home(prefix) => prefix,
+            _ => bin,
+        };
+        // A whole home, or the root, is no prefix of a program.
+        if !is_home(prefix) && prefix != Path::new("/") {
+            folders.push(prefix.to_owned());
+        }
+    }
+    for arg in args {
+        let Ok(script) = std::fs::canonicalize(arg) else { continue };
+        if !Path::new(arg).is_absolute() || !script.is_file() {
+            continue;
+        }
+        let package = |folder: &&Path| ["package.json", "pyproject.toml"].iter().any(|name| folder.join(name).is_file());
+        let found = script.ancestors().skip(1).take_while(|folder| !is_home(folder)).find(package);
+        // A package of npm lies among those it needs.
+        let around =
+            found.and_then(|folder| folder.ancestors().filter(|a| a.file_name().is_some_and(|name| name == "node_modules")).last());
+        folders.push(around.or(found).map_or_else(|| script.clone(), Path::to_owned));
+    }
+    folders
+}

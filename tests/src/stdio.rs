@@ -1,0 +1,73 @@
+//! `palisade serve`, spoken to over its pipes without any library.
+
+use crate::World;
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+
+/// A server that is asked over its pipes; killed when it is dropped.
+#[derive(Debug)]
+pub struct Server {
+    /// Its process.
+    pub child: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+    asked: u64,
+}
+
+impl Server {
+    /// Starts one with these arguments, and says hello.
+    #[must_use]
+    pub fn start(world: &World, args: &[&str]) -> Self {
+        let mut command = world.command(args);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the server starts");
+        let output = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut server = Self { input: child.stdin.take(), child, output, asked: 0 };
+        let client = json!({"name": "test", "version": "1"});
+        let hello = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client});
+        server.ask("initialize", &hello).expect("it answers");
+        server.write(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
+        server
+    }
+
+    fn write(&mut self, message: &Value) {
+        // One that is gone does not read; the answer that does not come tells.
+        let _ = self.input.as_mut().map(|input| writeln!(input, "{message}"));
+    }
+
+    /// Asks, and does not wait.
+    pub fn send(&mut self, method: &str, params: &Value) -> u64 {
+        self.asked += 1;
+        let asked = self.asked;
+        self.write(&json!({"jsonrpc": "2.0", "id": asked, "method": method, "params": params}));
+        asked
+    }
+
+    /// Asks and waits for the answer; `None` where the server ended first.
+    pub fn ask(&mut self, method: &str, params: &Value) -> Option<Value> {
+        let asked = self.send(method, params);
+        loop {
+            let mut line = String::new();
+            if self.output.read_line(&mut line).ok()? == 0 || !line.ends_with('\n') {
+                return None;
+            }
+            let answer: Value = serde_json::from_str(&line).ok()?;
+            if answer["id"] == json!(asked) {
+                return Some(answer["result"].clone());
+            }
+        }
+    }
+
+    /// Ends its input, and waits until it has ended.
+    pub fn close(mut self) {
+        drop(self.input.take());
+        self.child.wait().expect("it ends");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
