@@ -13,8 +13,8 @@ use crate::config::Settings;
 use crate::error::{Error, Kind};
 use crate::plugins::{self, Plugin, Quarantined, ToolSpec, Watcher};
 use crate::record::{CallError, CallRecord, Decision, Denial, Outcome, Stats};
-use crate::remedy::{grant_flag, missing, refused_line, stuck, unpinned};
-use crate::sandbox::{Allocator, CodeCache, Compiler, Content, Run, Sandbox};
+use crate::remedy::{absent_line, granting, missing, pinned, printable, refused_line, stuck};
+use crate::sandbox::{Allocator, CodeCache, Compiler, Content, Refused, Run, Sandbox};
 use crate::{config, json, redact};
 use palisade_policy::{
     Authorized, Candidate, Limit, Limits, Origin, Policy, Refusal, Rule, Step, StepVerdict, Subsystem, Verdict, mcp_name,
@@ -165,12 +165,17 @@ impl Host {
         let mut plugins = Vec::new();
         for mut plugin in loaded.plugins {
             let specs = Arc::get_mut(&mut plugin).map(|p| std::mem::take(&mut p.tools)).unwrap_or_default();
-            let (pin, missing) = (unpinned(&settings, &plugin, &specs), missing(&plugin));
+            let (pin, missing) = (pinned(&settings, &plugin, &specs), missing(&settings, &plugin));
+            let granting = granting(&settings, &plugin, &missing);
+            let granted: Vec<_> = plugin.grants.iter().map(|grant| (grant.capability.clone(), grant.origin.clone())).collect();
             for spec in specs {
-                let mut candidate = Candidate::new(spec.id.clone(), Subsystem::PluginInit).with_missing(missing.clone());
-                if let Some((pin, difference)) = pin.clone() {
-                    candidate = candidate.with_pin_mismatch(pin, difference);
-                }
+                let candidate = Candidate::new(spec.id.clone(), Subsystem::PluginInit);
+                let candidate = candidate.with_missing(missing.clone(), granting.clone()).with_granted(granted.clone());
+                let candidate = match pin.clone() {
+                    None => candidate,
+                    Some((true, pin, what)) => candidate.with_pin(pin, what),
+                    Some((false, pin, difference)) => candidate.with_pin_mismatch(pin, difference),
+                };
                 let (id, mcp_name) = (spec.id.as_str().to_owned(), mcp_name(spec.id.source(), spec.id.tool()));
                 if let Some(other) = by_mcp_name.get(&mcp_name) {
                     let error = Error::new(Kind::Schema, format!("{id} and {other} have one name for MCP clients, {mcp_name}"));
@@ -300,7 +305,8 @@ impl Host {
                     None => None,
                 };
                 recorded(&Decision { tool: call.id, denial: None, gate, unrecorded: None });
-                let mut record = dispatch(authorized, run, start, gate).await;
+                let (mut record, refused) = dispatch(authorized, run, start, gate).await;
+                self.tell(&mut record, refused);
                 record.unrecorded = running.and_then(|running| running.ended(&record).err());
                 Ok(record)
             }
@@ -314,6 +320,15 @@ impl Host {
                 recorded(&Decision { tool: denial.tool.clone(), denial: Some(&denial), gate, unrecorded: unrecorded.as_ref() });
                 Ok(CallRecord::denied(denial, LANE, stats(gate, gate, 0)))
             }
+        }
+    }
+
+    /// What the operator reads of what a call was not granted.
+    fn tell(&self, record: &mut CallRecord, refused: Vec<Refused>) {
+        let Some(tool) = self.by_id.get(&record.tool) else { return };
+        record.refused = refused.into_iter().map(|one| refused_line(&self.settings, &tool.plugin, one)).collect();
+        if record.error.as_ref().is_some_and(|error| error.kind == Kind::ToolFailed) {
+            record.absent = tool.plugin.effective.absent.iter().map(|one| absent_line(&self.settings, &tool.plugin, one)).collect();
         }
     }
 
@@ -371,6 +386,7 @@ impl Host {
                 None => step(rule, StepVerdict::Pass, reason),
             });
         }
+        let refusal = refusal.map(|refusal| Refusal { remedy: refusal.remedy.and_then(printable), ..refusal });
         Ok(Explanation { tool: redact::line(id, clean::NAME), steps, refusal })
     }
 
@@ -425,7 +441,7 @@ fn arguments(tool: &Tool, given: &[u8]) -> Verdict {
 }
 
 /// The only function that runs a tool. It reads nothing but what the authorized call owns.
-async fn dispatch(authorized: Authorized<'_, Arc<Tool>>, run: Run, start: Instant, gate: Duration) -> CallRecord {
+async fn dispatch(authorized: Authorized<'_, Arc<Tool>>, run: Run, start: Instant, gate: Duration) -> (CallRecord, Vec<Refused>) {
     let (tool, arguments) = authorized.consume();
     let plugin = &tool.plugin;
     // What the gate took to validate is part of the call's time.
@@ -442,7 +458,7 @@ async fn dispatch(authorized: Authorized<'_, Arc<Tool>>, run: Run, start: Instan
         Some(Kind::LimitTime | Kind::LimitMemory | Kind::LimitOutput | Kind::LimitCalls | Kind::Cancelled) => Outcome::Limit,
         Some(_) => Outcome::Error,
     };
-    CallRecord {
+    let record = CallRecord {
         tool: tool.spec.id.as_str().to_owned(),
         lane: LANE,
         outcome,
@@ -452,10 +468,11 @@ async fn dispatch(authorized: Authorized<'_, Arc<Tool>>, run: Run, start: Instan
         stats: stats(start.elapsed(), gate, report.memory_peak),
         log: report.log,
         log_dropped: report.log_dropped,
-        absent: plugin.effective.absent.iter().map(|c| grant_flag(plugin, c)).collect(),
+        absent: Vec::new(),
         unrecorded: None,
-        refused: report.refused.into_iter().map(|refused| refused_line(plugin, refused)).collect(),
-    }
+        refused: Vec::new(),
+    };
+    (record, report.refused)
 }
 
 fn cleaned(content: Content) -> Content {

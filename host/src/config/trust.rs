@@ -5,6 +5,7 @@ use super::file::{ConfigFile, Source};
 use super::home::check_owner;
 use super::trusted::{self, Files, TrustRecord};
 use super::{Home, Options, SourceDir, Workspace};
+use crate::clean;
 use crate::error::{Error, Kind};
 use palisade_policy::{Init, InitReport, Origin, Profile, Subsystem};
 use std::sync::Arc;
@@ -107,6 +108,7 @@ pub(super) fn check(workspace: &Workspace, file: &ConfigFile, source: &Source<'_
 pub(super) fn init(
     profile: &Profile,
     trust: &WorkspaceTrust,
+    trustable: &Result<(), Error>,
     own: usize,
     named: &[SourceDir],
     file: &ConfigFile,
@@ -120,19 +122,30 @@ pub(super) fn init(
         Subsystem::SessionHooks => at(file.hooks.first().map(|v| v.span().start)),
     };
     let by_profile = |subsystem| profile.subsystems.contains(&subsystem);
-    let withheld_by_profile = |_| Init {
+    // What a flag could not activate either has no remedy.
+    let trusting = trustable.as_ref().ok().map(|()| "--trust-workspace".to_owned());
+    let withheld_by_profile = |subsystem| Init {
         enabled: false,
         reason: format!("the profile `{}` withholds it", profile.name),
         withheld: true,
         origin: profile.origin.clone(),
-        remedy: Some("--profile trusted".to_owned()),
+        // No profile activates what the workspace names, so where nothing else is named the profile is not what it takes.
+        remedy: match (subsystem, named.first()) {
+            (Subsystem::PluginInit, Some(_)) if own == 0 && !trust.trusted => trusting.clone(),
+            _ => Some("--profile trusted".to_owned()),
+        },
+    };
+    let why = match &trustable {
+        Err(error) => format!("the workspace names sources and cannot be trusted ({})", clean::line(&error.message, clean::TEXT)),
+        Ok(()) if !trust.changed.is_empty() => format!("the workspace names sources, and {}", trust.source),
+        Ok(()) => "the workspace names sources and is not trusted".to_owned(),
     };
     let withheld_by_trust = |origin: &Origin| Init {
         enabled: false,
-        reason: "the workspace names sources and is not trusted; nothing of them was read".to_owned(),
+        reason: format!("{why}; nothing of them was read"),
         withheld: true,
         origin: origin.clone(),
-        remedy: Some("--trust-workspace".to_owned()),
+        remedy: trusting.clone(),
     };
     let report = Subsystem::ALL.map(|subsystem| match (by_profile(subsystem), named_at(subsystem)) {
         (_, Some(origin)) if trust.trusted => {
