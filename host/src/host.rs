@@ -13,7 +13,7 @@ use crate::config::Settings;
 use crate::error::{Error, Kind};
 use crate::plugins::{self, Plugin, Quarantined, ToolSpec, Watcher};
 use crate::record::{CallError, CallRecord, Decision, Denial, Outcome, Stats};
-use crate::remedy::{absent_line, granting, missing, pinned, printable, refused_line, stuck};
+use crate::remedy::{absent_line, granting, missing, pinned, printable, refused_line, stuck, trust};
 use crate::sandbox::{Allocator, CodeCache, Compiler, Content, Refused, Run, Sandbox};
 use crate::{config, json, redact};
 use palisade_policy::{
@@ -166,11 +166,12 @@ impl Host {
         for mut plugin in loaded.plugins {
             let specs = Arc::get_mut(&mut plugin).map(|p| std::mem::take(&mut p.tools)).unwrap_or_default();
             let (pin, missing) = (pinned(&settings, &plugin, &specs), missing(&settings, &plugin));
-            let granting = granting(&settings, &plugin, &missing);
+            let (granting, trust) = (granting(&settings, &plugin, &missing), trust(&settings, &plugin));
             let granted: Vec<_> = plugin.grants.iter().map(|grant| (grant.capability.clone(), grant.origin.clone())).collect();
             for spec in specs {
                 let candidate = Candidate::new(spec.id.clone(), Subsystem::PluginInit);
                 let candidate = candidate.with_missing(missing.clone(), granting.clone()).with_granted(granted.clone());
+                let candidate = candidate.with_trust(trust.clone());
                 let candidate = match pin.clone() {
                     None => candidate,
                     Some((true, pin, what)) => candidate.with_pin(pin, what),

@@ -32,6 +32,12 @@ pub(crate) fn pinned(settings: &Settings, plugin: &Plugin, tools: &[ToolSpec]) -
     }
 }
 
+/// What lets a source of the user's own count; of one that the workspace names its subsystem says it.
+pub(crate) fn trust(settings: &Settings, plugin: &Plugin) -> Option<(Origin, String)> {
+    let profile = &settings.profile;
+    (plugin.scope != Scope::Workspace).then(|| (profile.origin.clone(), format!("the profile `{}` initialises it", profile.name)))
+}
+
 /// The needed capabilities of a plugin that nobody granted, each with why nothing grants it, where that is so.
 pub(crate) fn missing(settings: &Settings, plugin: &Plugin) -> Vec<(Capability, Option<String>)> {
     let mut asked: Vec<(Capability, Option<String>)> = Vec::new();

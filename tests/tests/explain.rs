@@ -156,6 +156,10 @@ fn what_trust_withholds_is_explained_with_what_would_give_it() {
     let typed = "✓ trust (palisade.toml:2): --trust-workspace activates what palisade.toml:2 names";
     let arguments = "- arguments (built-in): no arguments were given";
     assert_eq!(explained(&world, &["--trust-workspace"], &[id]), whole(id, &[typed, arguments], ""));
+    // Beside it, the user's own still runs by the profile.
+    let own = world.plugin("own", &guest("guest"), "").display().to_string();
+    let got = explained(&world, &["--trust-workspace", "--profile", "trusted", "--plugin", &own], &["own/counter"]);
+    assert_eq!(got, whole("own/counter", &[arguments], ""));
     world.palisade(&["trust", "--yes"]).expect(0);
     world.write(&format!("workspace/plugins/guest/{HIDDEN}"), "new");
     let denied = "✗ trust (palisade.toml:2): the workspace names sources, and it is not as it was trusted: plugins/guest/a b; \
@@ -364,6 +368,12 @@ fn every_remedy_makes_the_call_pass_as_it_is_printed() {
     let parts =
         ["leave out --deny-tool counter", "COUNTER from [deny] names at ~/.config/palisade/config.toml:5", "run palisade --profile"];
     assert!(parts.iter().all(|part| remedies[0].contains(part)) && remedies[0].matches(" and ").count() == 5, "{remedies:?}");
+    // A deny of a profile of the user's own.
+    let world = configured("", "[profiles.mine]\nsubsystems = [\"plugin_init\"]\ndeny = { prefixes = [\"COUNT\"] }\n");
+    std::fs::rename(world.path("config"), world.path("home/.config")).unwrap();
+    std::os::unix::fs::symlink(world.path("home/.config"), world.path("config")).unwrap();
+    let remedies = mended(&world, &["--profile", "mine"], &["deny-prefix"]);
+    assert_eq!(remedies, ["remove COUNT from [deny] prefixes at ~/.config/palisade/config.toml:6"]);
     let (world, flags) = asking(READS);
     let remedies = mended(&world, &[&words(&flags)[..], &["--deny-prefix", "Guest/"]].concat(), &["deny-prefix"]);
     assert_eq!(remedies, ["leave out --deny-prefix Guest/ and add --grant guest:fs:read:@workspace"]);
@@ -380,8 +390,10 @@ fn a_remedy_for_what_was_not_read_lifts_the_rule_and_the_next_denial_has_its_own
     }
     let deny = ["--plugin", &plugin, "--deny-tool", "counter"];
     assert_eq!(mended(&world, &deny, &["deny-name", "grant"])[0], "leave out --deny-tool counter and add --profile trusted");
-    world.user_config("profile = \"mine\"\n[profiles.mine]\ndeny = { names = [\"counter\"] }\n");
-    assert_eq!(mended(&world, &["--plugin", &plugin, "--profile", "untrusted"], &["trust", "grant"]).len(), 2);
+    let after = ["--profile", "untrusted"].map(str::to_owned).to_vec();
+    let mut line = Line { world: &world, before: vec!["--plugin".to_owned(), plugin.clone()], after };
+    line.apply("--profile trusted");
+    assert_eq!(line.denied().unwrap()["rule"], "grant");
     for flags in [&[][..], &TRUSTED, &["--profile", "untrusted"]] {
         assert_eq!(mended(&naming(""), flags, &["trust"]), ["--trust-workspace"]);
         assert_eq!(mended(&naming(READS), flags, &["trust", "grant"]), ["--trust-workspace", "palisade trust"]);

@@ -154,6 +154,7 @@ pub struct Candidate {
     pin: Option<(Origin, String)>,
     missing: Vec<(Capability, Option<String>)>,
     grant: Option<String>,
+    pub(crate) trusted: Option<(Origin, String)>,
     pub(crate) pinned: Option<(Origin, String)>,
     pub(crate) granted: Vec<(Capability, Origin)>,
 }
@@ -171,6 +172,7 @@ impl Candidate {
             pin: None,
             missing: Vec::new(),
             grant: None,
+            trusted: None,
             pinned: None,
             granted: Vec::new(),
         }
@@ -190,6 +192,7 @@ impl Candidate {
             pin: None,
             missing: Vec::new(),
             grant: None,
+            trusted: None,
             pinned: None,
             granted: Vec::new(),
         }
@@ -208,6 +211,13 @@ impl Candidate {
     #[must_use]
     pub fn with_granted(mut self, granted: Vec<(Capability, Origin)>) -> Self {
         self.granted = granted;
+        self
+    }
+
+    /// What lets its source count, where that is said better than of its whole subsystem.
+    #[must_use]
+    pub fn with_trust(mut self, trust: Option<(Origin, String)>) -> Self {
+        self.trusted = trust;
         self
     }
 

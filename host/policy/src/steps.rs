@@ -74,9 +74,10 @@ impl Policy {
             Rule::ShellGate => built_in("nothing in the id looks like a shell"),
             Rule::DenyName => built_in("no name of the deny list matches"),
             Rule::DenyPrefix => built_in("no prefix of the deny list matches"),
-            Rule::Trust => match tool.subsystem.map(|subsystem| self.init.of(subsystem)) {
-                Some(init) => (init.origin.clone(), init.reason.clone()),
-                None => built_in("nothing is withheld"),
+            Rule::Trust => match (&tool.trusted, tool.subsystem.map(|subsystem| self.init.of(subsystem))) {
+                (Some(trusted), _) => trusted.clone(),
+                (None, Some(init)) => (init.origin.clone(), init.reason.clone()),
+                (None, None) => built_in("nothing is withheld"),
             },
             Rule::Pin => tool.pinned.clone().unwrap_or_else(|| built_in("nothing pins its source")),
             _ => match tool.granted.first() {
