@@ -158,7 +158,10 @@ impl Host {
         mut warnings: Vec<String>,
         allocator: Option<(Allocator, Option<String>)>,
     ) -> Self {
-        let policy = Policy::new(settings.deny.clone(), settings.init.clone(), settings.withheld.clone());
+        let mut policy = Policy::new(settings.deny.clone(), settings.init.clone(), settings.withheld.clone());
+        if let Some(others) = settings.others.clone() {
+            policy = policy.with_others(settings.pins.iter().map(|(name, ..)| name.clone()).collect(), others);
+        }
         let mut tools = BTreeMap::new();
         let mut by_mcp_name: HashMap<String, String> = HashMap::new();
         let mut quarantined = loaded.quarantined;

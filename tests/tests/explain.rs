@@ -151,8 +151,7 @@ fn what_trust_withholds_is_explained_with_what_would_give_it() {
     let end = "to allow it: --trust-workspace\n";
     assert_eq!(explained(&world, &TRUSTED, &[id]), whole(id, &[denied], end));
     // No profile gives what the workspace names.
-    let profile = "✗ trust (built-in): the profile `untrusted` withholds it";
-    assert_eq!(explained(&world, &[], &[id]), whole(id, &[profile], end));
+    assert_eq!(explained(&world, &[], &[id]), whole(id, &[denied], end));
     let typed = "✓ trust (palisade.toml:2): --trust-workspace activates what palisade.toml:2 names";
     let arguments = "- arguments (built-in): no arguments were given";
     assert_eq!(explained(&world, &["--trust-workspace"], &[id]), whole(id, &[typed, arguments], ""));
@@ -398,9 +397,14 @@ fn a_remedy_for_what_was_not_read_lifts_the_rule_and_the_next_denial_has_its_own
         assert_eq!(mended(&naming(""), flags, &["trust"]), ["--trust-workspace"]);
         assert_eq!(mended(&naming(READS), flags, &["trust", "grant"]), ["--trust-workspace", "palisade trust"]);
     }
-    // Nobody knows whose it is: the user's own comes first.
+    // What was added is known by name; whose another is, nobody knows, and the user's own comes first.
     let world = naming("");
     let other = world.plugin("other", &guest("guest"), "").display().to_string();
+    world.palisade(&["plugin", "add", &other]).expect(0);
+    assert_eq!(mended(&world, &[], &["trust"]), ["--trust-workspace"]);
+    let mine = world.palisade(&["--format", "json", "explain", "other/counter"]).expect(0).json();
+    assert_eq!(mine["remedy"], "--profile trusted");
+    world.palisade(&["plugin", "remove", "other"]).expect(0);
     assert_eq!(mended(&world, &["--plugin", &other], &["trust", "trust"]), ["--profile trusted", "--trust-workspace"]);
     let world = naming(READS);
     world.palisade(&["trust", "--yes"]).expect(0);

@@ -41,6 +41,7 @@
 use crate::deny::Forms;
 use crate::remedy;
 use crate::{Capability, DenyList, IdError, Init, InitReport, Origin, Profile, Subsystem, ToolId, shell_like};
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -198,6 +199,10 @@ impl Candidate {
         }
     }
 
+    fn source(&self) -> &str {
+        self.shown.split('/').next().unwrap_or_default()
+    }
+
     /// The needed capabilities that were not granted, each with why it cannot be, where that is so; and what would grant
     /// all of them.
     #[must_use]
@@ -243,6 +248,8 @@ pub struct Policy {
     pub(crate) init: InitReport,
     /// Sources that were left unread although their subsystem runs.
     withheld: Option<Init>,
+    /// The names of all sources of the user's own, and what withholds every other.
+    others: Option<(HashSet<String>, Init)>,
 }
 
 pub(crate) type StaticStep = (Rule, fn(&Policy, &Candidate) -> Result<(), Refusal>);
@@ -262,7 +269,14 @@ impl Policy {
     /// A policy from what was decided at start.
     #[must_use]
     pub fn new(deny: DenyList, init: InitReport, withheld: Option<Init>) -> Self {
-        Self { deny, init, withheld }
+        Self { deny, init, withheld, others: None }
+    }
+
+    /// Where the names of all the user's own sources are known unread: what withholds a source of another name.
+    #[must_use]
+    pub fn with_others(mut self, own: HashSet<String>, others: Init) -> Self {
+        self.others = Some((own, others));
+        self
     }
 
     /// A policy from a profile alone: what it has is initialised, the rest withheld.
@@ -334,7 +348,10 @@ impl Policy {
         let withheld = match tool.subsystem {
             Some(subsystem) => Some(self.init.of(subsystem)).filter(|init| !init.enabled),
             // Nothing of a withheld subsystem was read, so an unknown id may well be one of its tools.
-            None => self.withheld.as_ref().or_else(|| self.init.0.iter().find(|init| init.withheld)),
+            None => match &self.others {
+                Some((own, init)) if !own.contains(tool.source()) => Some(init),
+                _ => self.withheld.as_ref().or_else(|| self.init.0.iter().find(|init| init.withheld)),
+            },
         };
         let Some(init) = withheld else { return Ok(()) };
         Err(Refusal { rule: Rule::Trust, source: init.origin.clone(), reason: init.reason.clone(), remedy: init.remedy.clone() })
@@ -349,7 +366,7 @@ impl Policy {
 
     fn grant(&self, tool: &Candidate) -> Result<(), Refusal> {
         let Some((first, _)) = tool.missing.first() else { return Ok(()) };
-        let source = tool.shown.split('/').next().unwrap_or_default();
+        let source = tool.source();
         let reason = match tool.missing.iter().find_map(|(capability, why)| Some((capability, why.as_ref()?))) {
             Some((capability, why)) => format!("{source} needs {capability}, which {why}"),
             None => {

@@ -154,6 +154,8 @@ pub struct Settings {
     pub init: InitReport,
     /// Sources left unread although their subsystem runs for others.
     pub withheld: Option<Init>,
+    /// What withholds a plugin that was not added, where all others are the workspace's.
+    pub others: Option<Init>,
     /// Where sessions of this workspace are kept.
     pub session_dir: PathBuf,
     /// What no grant may reach.
@@ -231,7 +233,7 @@ impl Merge<'_> {
         let mut own = self.own_sources(&user)?;
         let pins = self.added(&mut own)?;
         let trustable = trust::check(&self.workspace, &file, &self.file);
-        let (init, withheld) = trust::init(&profile, &trust, &trustable, own.len(), &named, &file, &self.file);
+        let (init, withheld, others) = trust::init(&profile, &trust, &trustable, &own, &named, &file, &self.file);
         let plugins = profile.subsystems.contains(&Subsystem::PluginInit);
         let base = match user.session.as_ref().and_then(|s| s.get_ref().dir.as_ref()) {
             Some(dir) => {
@@ -279,6 +281,7 @@ impl Merge<'_> {
             grants,
             init,
             withheld,
+            others,
             session_dir,
             bounds,
             places,
