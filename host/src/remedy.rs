@@ -40,12 +40,16 @@ pub(crate) fn trust(settings: &Settings, plugin: &Plugin) -> Option<(Origin, Str
 
 /// The needed capabilities of a plugin that nobody granted, each with why nothing grants it, where that is so.
 pub(crate) fn missing(settings: &Settings, plugin: &Plugin) -> Vec<(Capability, Option<String>)> {
+    let cannot = |why: String| format!("cannot be granted: {why}");
     let mut asked: Vec<(Capability, Option<String>)> = Vec::new();
+    if let Some((first, why)) = plugin.effective.missing.first().and_then(|first| Some((first, untrustable(settings, plugin)?))) {
+        asked.push((first.clone(), Some(cannot(why))));
+    }
     for capability in &plugin.effective.missing {
         // To look whether a folder may be written can take long; one that may not is enough.
         let decided = asked.iter().any(|(known, why)| known == capability || why.is_some());
         if !decided {
-            asked.push((capability.clone(), refused(settings, capability).map(|why| format!("cannot be granted: {why}"))));
+            asked.push((capability.clone(), settings.bounds.grantable(&settings.workspace, capability).err().map(cannot)));
         }
     }
     // It links only with a grant, and nothing is granted that was not asked for.
@@ -61,8 +65,13 @@ pub(crate) fn granting(settings: &Settings, plugin: &Plugin, missing: &[(Capabil
     if all.is_empty() || all.len() < missing.len() { None } else { grant_line(settings, plugin, &all) }
 }
 
-fn refused(settings: &Settings, capability: &Capability) -> Option<String> {
-    settings.bounds.grantable(&settings.workspace, capability).err()
+/// Why no record can trust the plugin's workspace, where that is so: a flag trusts more than a record does.
+fn untrustable(settings: &Settings, plugin: &Plugin) -> Option<String> {
+    if plugin.scope != Scope::Workspace || settings.workspace_trust.files.is_some() {
+        return None;
+    }
+    let named: Vec<_> = settings.plugin_dirs.iter().filter(|dir| dir.scope == Scope::Workspace).cloned().collect();
+    files_to_trust(&settings.workspace, &named).err().map(|error| error.message)
 }
 
 /// The line that would grant capabilities, where one line can say it.
@@ -77,15 +86,7 @@ fn grant_line(settings: &Settings, plugin: &Plugin, capabilities: &[&Capability]
             let words: String = capabilities.iter().map(|one| format!(" {}", quoted(&one.to_string()))).collect();
             format!("palisade{} --profile trusted plugin grant {name}{words}", places(settings)?)
         }
-        Scope::Workspace => {
-            let record = &settings.workspace_trust;
-            let named: Vec<_> = settings.plugin_dirs.iter().filter(|dir| dir.scope == Scope::Workspace).cloned().collect();
-            // A flag trusts what no record would.
-            if record.files.is_none() && files_to_trust(&settings.workspace, &named).is_err() {
-                return None;
-            }
-            format!("palisade{} trust", places(settings)?)
-        }
+        Scope::Workspace => format!("palisade{} trust", places(settings)?),
     };
     printable(line)
 }
@@ -103,7 +104,8 @@ pub(crate) fn printable(remedy: String) -> Option<String> {
 /// What an operator reads of an optional capability that was not granted.
 pub(crate) fn absent_line(settings: &Settings, plugin: &Plugin, capability: &Capability) -> String {
     let shown = redact::line(&capability.to_string(), clean::NAME);
-    match refused(settings, capability) {
+    let refused = || settings.bounds.grantable(&settings.workspace, capability).err();
+    match untrustable(settings, plugin).or_else(refused) {
         Some(why) => format!("the optional {shown} was not granted, and cannot be: {}", clean::line(&why, clean::TEXT)),
         None => match grant_line(settings, plugin, &[capability]) {
             Some(line) => format!("an optional capability was not granted; to allow it: {line}"),
@@ -120,9 +122,10 @@ pub(crate) fn refused_line(settings: &Settings, plugin: &Plugin, refused: Refuse
     };
     let asked = |request: &Request| matches!(&request.capability, Capability::Net(asked) if asked.covers(&origin));
     if plugin.manifest.requests.iter().any(asked) {
+        let trustable = untrustable(settings, plugin).is_none();
         return match grant_line(settings, plugin, &[&Capability::Net(origin.clone())]) {
-            Some(line) => format!("a request to {origin} was refused; to allow it: {line}"),
-            None => format!("a request to {origin} was refused; nobody granted it"),
+            Some(line) if trustable => format!("a request to {origin} was refused; to allow it: {line}"),
+            _ => format!("a request to {origin} was refused; nobody granted it"),
         };
     }
     format!("a request to {origin} was refused; no grant allows it, because its plugin.toml does not ask for it under `net`")

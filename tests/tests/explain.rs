@@ -215,6 +215,12 @@ fn what_no_line_allows_is_explained_without_one() {
         let denied = format!("✗ grant (built-in): guest needs fs:{access}:{path}, which cannot be granted: {why}");
         assert_eq!(explained(&world, &words(&flags), &[id]), whole(id, &[&denied], nothing));
     }
+    let world = naming(READS);
+    std::os::unix::fs::symlink("plugin.toml", world.path("workspace/plugins/guest/link")).unwrap();
+    let trust = "✓ trust (palisade.toml:2): --trust-workspace activates what palisade.toml:2 names";
+    let denied = "✗ grant (built-in): guest needs fs:read:@workspace, which cannot be granted: the workspace cannot be trusted: \
+                  plugins/guest/link: it is a symbolic link";
+    assert_eq!(explained(&world, &["--trust-workspace"], &[id]), whole(id, &[trust, denied], nothing));
     let world = added("");
     let stored = world.files().into_iter().find(|f| f.starts_with("data/") && f.ends_with("plugin.toml")).unwrap();
     std::fs::write(world.path(&stored), std::fs::read_to_string(world.path(&stored)).unwrap() + "# more\n").unwrap();
@@ -483,7 +489,8 @@ fn a_deny_before_the_command_counts_beside_one_after_it() {
         }
     }
     // A flag without its value is refused as it was typed, and takes no command for one.
-    world.palisade(&[&words(&flags)[..], &["call", "tools", "--deny-tool"]].concat()).expect(2);
+    world.palisade(&["call", "tools", "--deny-tool"]).expect(2);
+    world.palisade(&["--workspace", "--deny-tool", "x", ".", "status"]).expect(2);
     world.palisade(&[&words(&flags)[..], &["--deny-tool", "--grant", "guest:store", "tools"]].concat()).expect(2);
     world.palisade(&[&words(&flags)[..], &["call", "guest/echo", "--", "--deny-tool"]].concat()).expect(3);
 }
