@@ -5,10 +5,12 @@ use crate::error::{Error, Kind};
 use crate::plugins::{self, Plugin, ToolSpec};
 use crate::sandbox::Refused;
 use crate::{Tool, clean, redact};
-use palisade_policy::{Capability, Origin, Request, quoted};
+use palisade_policy::{Access, Capability, Origin, Request, quoted};
 
 /// Longest remedy, in characters.
 const MAX: usize = 4000;
+/// Most folders to write that one remedy grants: each is looked through, and a manifest may name thousands.
+const FOLDERS: usize = 16;
 
 /// What pins a plugin, where that stands, and whether it is what that says.
 pub(crate) fn pinned(settings: &Settings, plugin: &Plugin, tools: &[ToolSpec]) -> Option<(bool, Origin, String)> {
@@ -41,15 +43,20 @@ pub(crate) fn trust(settings: &Settings, plugin: &Plugin) -> Option<(Origin, Str
 /// The needed capabilities of a plugin that nobody granted, each with why nothing grants it, where that is so.
 pub(crate) fn missing(settings: &Settings, plugin: &Plugin) -> Vec<(Capability, Option<String>)> {
     let cannot = |why: String| format!("cannot be granted: {why}");
-    let mut asked: Vec<(Capability, Option<String>)> = Vec::new();
+    let (mut asked, mut folders): (Vec<(Capability, Option<String>)>, usize) = (Vec::new(), 0);
     if let Some((first, why)) = plugin.effective.missing.first().and_then(|first| Some((first, untrustable(settings, plugin)?))) {
         asked.push((first.clone(), Some(cannot(why))));
     }
     for capability in &plugin.effective.missing {
-        // To look whether a folder may be written can take long; one that may not is enough.
+        // One that cannot be granted is enough.
         let decided = asked.iter().any(|(known, why)| known == capability || why.is_some());
         if !decided {
-            asked.push((capability.clone(), settings.bounds.grantable(&settings.workspace, capability).err().map(cannot)));
+            folders += usize::from(matches!(capability, Capability::Fs(Access::Write, _)));
+            let why = match folders > FOLDERS {
+                true => Some(format!("nobody granted; it is one of more than {FOLDERS} folders to write, too many for one remedy")),
+                false => settings.bounds.grantable(&settings.workspace, capability).err().map(cannot),
+            };
+            asked.push((capability.clone(), why));
         }
     }
     // It links only with a grant, and nothing is granted that was not asked for.

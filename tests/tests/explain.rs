@@ -73,6 +73,9 @@ fn naming(capabilities: &str) -> World {
 /// One whose user's config names it.
 fn configured(capabilities: &str, more: &str) -> World {
     let world = World::new();
+    // Its config is below the home folder, so that a remedy names it from `~/`.
+    std::fs::rename(world.path("config"), world.path("home/.config")).unwrap();
+    std::os::unix::fs::symlink(world.path("home/.config"), world.path("config")).unwrap();
     world.plugin_at("own", "guest", &guest("guest"), &format!("[capabilities]\n{capabilities}"));
     world.user_config(&format!("profile = \"trusted\"\n[plugins]\ndirs = [\"{}\"]\n{more}", world.path("own").display()));
     world
@@ -186,7 +189,7 @@ fn a_missing_grant_is_explained_with_the_line_that_gives_all_of_them() {
     check(explained(&world, &words(&flags), &[id]), needs, end);
     let world = configured("env = [{ name = \"LANG\", why = \"t\" }]\n", "");
     let denied = "✗ grant (built-in): guest needs env:LANG, which nobody granted";
-    let trust = "✓ trust (~/config/palisade/config.toml:1): the profile `trusted` initialises it";
+    let trust = "✓ trust (~/.config/palisade/config.toml:1): the profile `trusted` initialises it";
     let end = "to allow it: palisade --profile trusted plugin grant guest env:LANG\n";
     assert_eq!(explained(&world, &[], &[id]), whole(id, &[trust, denied], end));
     let world = added("store = true\n");
@@ -215,6 +218,12 @@ fn what_no_line_allows_is_explained_without_one() {
         let denied = format!("✗ grant (built-in): guest needs fs:{access}:{path}, which cannot be granted: {why}");
         assert_eq!(explained(&world, &words(&flags), &[id]), whole(id, &[&denied], nothing));
     }
+    let many: String = (0..17).map(|n| READS.replace("@workspace", &format!("@workspace/{n}")).replace("read", "write")).collect();
+    let (world, flags) = asking(&many.replace("]\nfs = [", ", "));
+    (0..17).for_each(|n| drop(world.write(&format!("workspace/{n}/x"), "")));
+    let denied = "✗ grant (built-in): guest needs fs:write:@workspace/16, which nobody granted; it is one of more than 16 folders to \
+                  write, too many for one remedy";
+    assert_eq!(explained(&world, &words(&flags), &[id]), whole(id, &[denied], nothing));
     let world = naming(READS);
     std::os::unix::fs::symlink("plugin.toml", world.path("workspace/plugins/guest/link")).unwrap();
     let trust = "✓ trust (palisade.toml:2): --trust-workspace activates what palisade.toml:2 names";
@@ -233,7 +242,7 @@ fn what_no_line_allows_is_explained_without_one() {
     let world = configured("", "");
     let lock = world.palisade(&["plugin", "list", "--lock"]).expect(0).stdout;
     world.write("workspace/palisade.lock", lock.replace("version = \"0.1.0\"", "version = \"0.1.1\""));
-    let trust = "✓ trust (~/config/palisade/config.toml:1): the profile `trusted` initialises it";
+    let trust = "✓ trust (~/.config/palisade/config.toml:1): the profile `trusted` initialises it";
     let denied = "✗ pin (palisade.lock:3): the version of guest is not what palisade.lock says";
     assert_eq!(explained(&world, &[], &[id]), whole(id, &[trust, denied], nothing));
 }
@@ -365,9 +374,6 @@ fn every_remedy_makes_the_call_pass_as_it_is_printed() {
     mended(&world, &[], &["grant"]);
     // Denied twice, by flag, user and workspace, with a grant missing besides.
     let world = configured(READS, "[deny]\nnames = [\"COUNTER\", \"x\"]\nprefixes = [\"gue\"]\n");
-    // Below the home folder, so that a remedy names the file from `~/`.
-    std::fs::rename(world.path("config"), world.path("home/.config")).unwrap();
-    std::os::unix::fs::symlink(world.path("home/.config"), world.path("config")).unwrap();
     world.write("workspace/palisade.toml", "[deny]\nnames = [\"x\",\n\"guest/counter\"]\nprefixes = [\"Guest__\"]\n");
     let remedies = mended(&world, &["--deny-tool", "counter", "--deny-tool", "y"], &["deny-name"]);
     let parts =
@@ -375,8 +381,6 @@ fn every_remedy_makes_the_call_pass_as_it_is_printed() {
     assert!(parts.iter().all(|part| remedies[0].contains(part)) && remedies[0].matches(" and ").count() == 5, "{remedies:?}");
     // A deny of a profile of the user's own.
     let world = configured("", "[profiles.mine]\nsubsystems = [\"plugin_init\"]\ndeny = { prefixes = [\"COUNT\"] }\n");
-    std::fs::rename(world.path("config"), world.path("home/.config")).unwrap();
-    std::os::unix::fs::symlink(world.path("home/.config"), world.path("config")).unwrap();
     let remedies = mended(&world, &["--profile", "mine"], &["deny-prefix"]);
     assert_eq!(remedies, ["remove COUNT from [deny] prefixes at ~/.config/palisade/config.toml:6"]);
     let (world, flags) = asking(READS);
