@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::host::{Host, arguments};
+use crate::remedy::printable;
 use crate::{clean, redact};
 use palisade_policy::{Candidate, Origin, Refusal, Rule, Step, StepVerdict};
 
@@ -26,7 +27,7 @@ impl Host {
         let unregistered = Candidate::unregistered(id);
         let candidate = tool.map_or(&unregistered, |tool| &tool.candidate);
         let (mut steps, mut refusal) = self.policy.explain(candidate);
-        let more = if refusal.is_some() { None } else { tool.map_or_else(|| self.held_back(id), |tool| tool.changed()) };
+        let more = if refusal.is_some() { None } else { tool.map_or_else(|| self.held_back(id), |tool| tool.changed(&self.settings)) };
         if let Some(more) = more {
             // The steps after it were not reached.
             let at = steps.iter().position(|step| step.rule == more.rule).unwrap_or(steps.len());
@@ -65,6 +66,7 @@ impl Host {
                 None => step(rule, StepVerdict::Pass, reason),
             });
         }
+        let refusal = refusal.map(|refusal| Refusal { remedy: refusal.remedy.and_then(printable), ..refusal });
         Ok(Explanation { tool: redact::line(id, clean::NAME), steps, refusal })
     }
 }

@@ -14,9 +14,9 @@ use crate::error::{Error, Kind};
 use crate::mcp::Server;
 use crate::plugins::{self, Plugin, Quarantined, ToolSpec, Watcher};
 use crate::record::{CallError, CallRecord, Decision, Denial, Outcome, Stats};
-use crate::registry::{Provider, Servers, Tool, accept, servers};
-use crate::remedy::{grant_flag, missing, refused_line, stuck, unpinned};
-use crate::sandbox::{Allocator, CodeCache, Compiler, Content, Run, Sandbox};
+use crate::registry::{Provider, Servers, Tool, servers};
+use crate::remedy::{absent_line, accepting, granting, missing, pinned, refused_line, stuck, trust};
+use crate::sandbox::{Allocator, CodeCache, Compiler, Content, Refused, Run, Sandbox};
 use crate::{config, json, redact};
 use palisade_policy::{Authorized, Candidate, Limit, Limits, Origin, Policy, Refusal, Rule, Subsystem, Verdict, mcp_name};
 use std::collections::{BTreeMap, HashMap};
@@ -78,7 +78,7 @@ const UNMATCHED: usize = 20;
 /// Everything that was loaded, behind the gate.
 #[derive(Debug)]
 pub struct Host {
-    settings: Settings,
+    pub(crate) settings: Settings,
     pub(crate) policy: Policy,
     tools: BTreeMap<String, Arc<Tool>>,
     // Looked up on the way of each call; the ordered map is for listing.
@@ -140,7 +140,10 @@ impl Host {
         mut warnings: Vec<String>,
         allocator: Option<(Allocator, Option<String>)>,
     ) -> Self {
-        let policy = Policy::new(settings.deny.clone(), settings.init.clone(), settings.withheld.clone());
+        let mut policy = Policy::new(settings.deny.clone(), settings.init.clone(), settings.withheld.clone());
+        if let Some(others) = settings.others.clone() {
+            policy = policy.with_others(settings.pins.iter().map(|(name, ..)| name.clone()).collect(), others);
+        }
         let mut tools = BTreeMap::new();
         let mut by_mcp_name: HashMap<String, String> = HashMap::new();
         let mut quarantined = loaded.quarantined;
@@ -157,12 +160,18 @@ impl Host {
         };
         for mut plugin in loaded.plugins {
             let specs = Arc::get_mut(&mut plugin).map(|p| std::mem::take(&mut p.tools)).unwrap_or_default();
-            let (pin, missing) = (unpinned(&settings, &plugin, &specs), missing(&plugin));
+            let (pin, missing) = (pinned(&settings, &plugin, &specs), missing(&settings, &plugin));
+            let (granting, trust) = (granting(&settings, &plugin, &missing), trust(&settings, &plugin));
+            let granted: Vec<_> = plugin.grants.iter().map(|grant| (grant.capability.clone(), grant.origin.clone())).collect();
             for spec in specs {
-                let mut candidate = Candidate::new(spec.id.clone(), Subsystem::PluginInit).with_missing(missing.clone());
-                if let Some((pin, difference)) = pin.clone() {
-                    candidate = candidate.with_pin_mismatch(pin, difference);
-                }
+                let candidate = Candidate::new(spec.id.clone(), Subsystem::PluginInit);
+                let candidate = candidate.with_missing(missing.clone(), granting.clone()).with_granted(granted.clone());
+                let candidate = candidate.with_trust(trust.clone());
+                let candidate = match pin.clone() {
+                    None => candidate,
+                    Some((true, pin, what)) => candidate.with_pin(pin, what),
+                    Some((false, pin, difference)) => candidate.with_pin_mismatch(pin, difference),
+                };
                 add(spec, Provider::Plugin(plugin.clone()), candidate);
             }
             plugins.push(plugin);
@@ -278,7 +287,7 @@ impl Host {
     /// The first rule that denies.
     pub fn admit(&self, tool: &Tool) -> Result<(), Refusal> {
         let _ = self.policy.admit(&tool.candidate)?;
-        tool.changed().map_or(Ok(()), Err)
+        tool.changed(&self.settings).map_or(Ok(()), Err)
     }
 
     /// Gives a refusal its number, where nobody asked for a call.
@@ -316,7 +325,8 @@ impl Host {
                     None => None,
                 };
                 recorded(&Decision { tool: call.id, denial: None, gate, unrecorded: None });
-                let mut record = dispatch(authorized, run, start, gate).await;
+                let (mut record, refused) = dispatch(authorized, run, start, gate).await;
+                self.tell(&mut record, refused);
                 record.unrecorded = running.and_then(|running| running.ended(&record).err());
                 Ok(record)
             }
@@ -350,7 +360,16 @@ impl Host {
         let source = id.split('/').next().unwrap_or_default();
         let entry = self.held.iter().find(|entry| entry.name.as_str() == source)?;
         let reason = format!("nobody accepted the MCP server {} as it stands there", entry.name);
-        Some(Refusal { rule: Rule::Grant, source: entry.origin.clone(), reason, remedy: Some(accept(entry)) })
+        Some(Refusal { rule: Rule::Grant, source: entry.origin.clone(), reason, remedy: accepting(&self.settings, entry) })
+    }
+
+    /// What the operator reads of what a call was not granted.
+    fn tell(&self, record: &mut CallRecord, refused: Vec<Refused>) {
+        let Some(plugin) = self.by_id.get(&record.tool).and_then(|tool| tool.plugin()) else { return };
+        record.refused = refused.into_iter().map(|one| refused_line(&self.settings, plugin, one)).collect();
+        if record.error.as_ref().is_some_and(|error| error.kind == Kind::ToolFailed) {
+            record.absent = plugin.effective.absent.iter().map(|one| absent_line(&self.settings, plugin, one)).collect();
+        }
     }
 
     /// The gate, in order.
@@ -365,7 +384,7 @@ impl Host {
         match &tool.provider {
             Provider::Plugin(plugin) if plugin.component.is_stuck() => return Err(Stop::Absent(stuck(tool.spec.id.as_str(), plugin))),
             Provider::Plugin(_) => {}
-            Provider::Server(_) => tool.changed().map_or(Ok(()), Err)?,
+            Provider::Server(_) => tool.changed(&self.settings).map_or(Ok(()), Err)?,
         }
         let checked = admitted.arguments(arguments(tool, &call.arguments))?;
         let budgeted = checked.budget(budget)?;
@@ -422,7 +441,7 @@ pub(crate) fn arguments(tool: &Tool, given: &[u8]) -> Verdict {
 }
 
 /// The only function that runs a tool. It reads nothing but what the authorized call owns.
-async fn dispatch(authorized: Authorized<'_, Arc<Tool>>, run: Run, start: Instant, gate: Duration) -> CallRecord {
+async fn dispatch(authorized: Authorized<'_, Arc<Tool>>, run: Run, start: Instant, gate: Duration) -> (CallRecord, Vec<Refused>) {
     let (tool, arguments) = authorized.consume();
     let limits = tool.provider.limits();
     // What the gate took to validate is part of the call's time.
@@ -431,7 +450,6 @@ async fn dispatch(authorized: Authorized<'_, Arc<Tool>>, run: Run, start: Instan
         Provider::Plugin(plugin) => plugin.component.clone().call(tool.spec.id.tool(), arguments, &plugin.reach, limits, time, run).await,
         Provider::Server(server) => server.call(tool.spec.id.tool(), &arguments, time, run).await,
     };
-    let plugin = tool.plugin();
     let (content, error) = match report.result {
         Ok(content) => (content.into_iter().map(cleaned).collect(), None),
         Err(failure) => {
@@ -443,7 +461,7 @@ async fn dispatch(authorized: Authorized<'_, Arc<Tool>>, run: Run, start: Instan
         Some(Kind::LimitTime | Kind::LimitMemory | Kind::LimitOutput | Kind::LimitCalls | Kind::Cancelled) => Outcome::Limit,
         Some(_) => Outcome::Error,
     };
-    CallRecord {
+    let record = CallRecord {
         tool: tool.spec.id.as_str().to_owned(),
         lane: tool.provider.lane(),
         outcome,
@@ -453,10 +471,11 @@ async fn dispatch(authorized: Authorized<'_, Arc<Tool>>, run: Run, start: Instan
         stats: stats(tool.provider.lane(), start.elapsed(), gate, report.memory_peak),
         log: report.log,
         log_dropped: report.log_dropped,
-        absent: plugin.into_iter().flat_map(|p| p.effective.absent.iter().map(|c| grant_flag(p, c))).collect(),
+        absent: Vec::new(),
         unrecorded: None,
-        refused: plugin.into_iter().flat_map(|p| report.refused.iter().map(|refused| refused_line(p, refused.clone()))).collect(),
-    }
+        refused: Vec::new(),
+    };
+    (record, report.refused)
 }
 
 fn cleaned(content: Content) -> Content {

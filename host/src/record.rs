@@ -1,6 +1,7 @@
 //! What is recorded of a call: its decision, its outcome, its denial. One shape for terminal, JSON, session and MCP.
 
 use crate::error::{Error, Kind};
+use crate::remedy::printable;
 use crate::sandbox::{Content, LogLine};
 use crate::{clean, redact};
 use palisade_policy::{Refusal, Rule};
@@ -34,7 +35,7 @@ impl Denial {
             source: clean::line(&refusal.source.to_string(), clean::NAME),
             // It may quote what an argument held.
             reason: redact::line(&refusal.reason, clean::TEXT),
-            remedy: refusal.remedy,
+            remedy: refusal.remedy.and_then(printable),
         }
     }
 }
@@ -171,7 +172,7 @@ pub struct CallRecord {
     /// Log lines that found no room; not part of the record.
     #[serde(skip)]
     pub log_dropped: u64,
-    /// Optional capabilities nobody granted, shown when the tool fails; not part of the record.
+    /// What is said of optional capabilities nobody granted, shown when the tool fails; not part of the record.
     #[serde(skip)]
     pub absent: Vec<String>,
     /// Why the audit log does not hold the outcome; not part of the record.

@@ -5,6 +5,7 @@ use crate::error::{Error, Kind};
 use crate::host::LoadOptions;
 use crate::mcp::{self, Server};
 use crate::plugins::{self, Plugin, Quarantined, ToolSpec};
+use crate::remedy::accepting;
 use palisade_policy::{Candidate, Identity, Limits, Refusal, Rule, ToolId};
 use std::sync::Arc;
 
@@ -65,17 +66,12 @@ impl Tool {
     }
 
     /// Whether its server changed it since it was accepted, which only the running server tells.
-    pub(crate) fn changed(&self) -> Option<Refusal> {
+    pub(crate) fn changed(&self, settings: &Settings) -> Option<Refusal> {
         let Provider::Server(server) = &self.provider else { return None };
         let why = server.changed(self.spec.id.tool())?;
         let reason = format!("{}: {why}", self.spec.id);
-        Some(Refusal { rule: Rule::Pin, source: server.entry.origin.clone(), reason, remedy: Some(accept(&server.entry)) })
+        Some(Refusal { rule: Rule::Pin, source: server.entry.origin.clone(), reason, remedy: accepting(settings, &server.entry) })
     }
-}
-
-/// The line by which a person looks at a server and accepts it.
-pub(crate) fn accept(entry: &ServerEntry) -> String {
-    format!("palisade --profile trusted mcp accept {}", entry.name)
 }
 
 /// The external servers of the settings: those that were accepted, with their tools, and the others.

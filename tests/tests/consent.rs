@@ -90,7 +90,8 @@ fn what_was_granted_with_trust_holds_in_that_workspace_alone() {
     std::fs::write(other.join("palisade.toml"), "[plugins]\ndirs = [\"plugins\"]\n").unwrap();
     let flags = ["--workspace", other.to_str().unwrap(), "--trust-workspace", "call", "guest/read", r#"{"path":"palisade.toml"}"#];
     let denied = json(&world, &flags).expect(3).json();
-    assert_eq!((&denied["denial"]["rule"], &denied["denial"]["remedy"]), (&json!("grant"), &json!("palisade trust")));
+    let remedy = format!("palisade --workspace {} trust", other.display());
+    assert_eq!((&denied["denial"]["rule"], &denied["denial"]["remedy"]), (&json!("grant"), &json!(remedy)));
     json(&world, &["--workspace", other.to_str().unwrap(), "trust", "--yes"]).expect(0);
     json(&world, &flags).expect(0);
 }

@@ -185,7 +185,7 @@ fn a_folder_that_was_not_granted_is_not_there_and_the_operator_learns_which() {
     world.write("workspace/inside.txt", "inside");
     let answer = call(&world, &[], "read", &json!({"path": "inside.txt"})).expect(4);
     assert_eq!(answer.json()["error"]["message"], "No such file or directory (os error 44)");
-    assert!(answer.stderr.contains("to allow it: --grant guest:fs:write:@workspace"), "{}", answer.stderr);
+    assert!(answer.stderr.contains("the optional fs:write:@workspace was not granted, and cannot be: it may not be"), "{}", answer.stderr);
 }
 
 #[test]

@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 use std::mem::MaybeUninit;
 use std::os::unix::fs::PermissionsExt;
 
+const UNTRUSTABLE: &str = "the workspace names sources and cannot be trusted (palisade.toml:4: `mcp`: this version does not run it, so \
+                           it cannot be trusted; remove the key); nothing of them was read";
+
 /// A workspace that wants everything.
 fn hostile() -> World {
     let world = World::new();
@@ -75,7 +78,7 @@ fn secrets_beside_a_hostile_workspace_are_not_opened() {
 fn every_subsystem_says_why_it_is_withheld() {
     let world = hostile();
     let status = world.palisade(&["--profile", "trusted", "--format", "json", "status"]).expect(0).json();
-    let reason = |line: usize| format!("the workspace names sources and is not trusted; nothing of them was read (palisade.toml:{line})");
+    let reason = |line: usize| format!("{UNTRUSTABLE} (palisade.toml:{line})");
     assert_eq!(
         status["init"],
         json!({
@@ -102,8 +105,8 @@ fn an_id_of_a_withheld_source_is_a_matter_of_trust_and_an_unknown_one_is_not_fou
             "tool": "evil/echo",
             "rule": "trust",
             "source": "palisade.toml:2",
-            "reason": "the workspace names sources and is not trusted; nothing of them was read",
-            "remedy": "--trust-workspace",
+            "reason": UNTRUSTABLE,
+            "remedy": null,
         })
     );
     let world = World::new();

@@ -9,7 +9,7 @@
 //! silently. Layers are united: the list only ever grows.
 
 use crate::Origin;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 /// An empty name or prefix, which is an error wherever it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -30,15 +30,22 @@ pub struct EmptyRule {
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct DenyList {
-    names: HashMap<String, Entry>,
-    prefixes: Vec<(String, Entry)>,
-    known_prefixes: HashSet<String>,
+    // Each entry with all places that wrote it, the first one first.
+    names: HashMap<String, Vec<Entry>>,
+    prefixes: Vec<(String, Vec<Entry>)>,
+    known_prefixes: HashMap<String, usize>,
 }
 
 #[derive(Debug, Clone)]
 struct Entry {
     written: String,
     origin: Origin,
+}
+
+impl Entry {
+    fn denies(&self, prefix: bool) -> DenyMatch<'_> {
+        DenyMatch { written: &self.written, origin: &self.origin, prefix }
+    }
 }
 
 /// The entry that denies a tool.
@@ -80,7 +87,7 @@ impl DenyList {
         if name.trim().is_empty() {
             return Err(EmptyRule { what: "name" });
         }
-        self.names.entry(fold(name)).or_insert_with(|| Entry { written: name.to_owned(), origin });
+        self.names.entry(fold(name)).or_default().push(Entry { written: name.to_owned(), origin });
         Ok(())
     }
 
@@ -92,24 +99,27 @@ impl DenyList {
         if prefix.trim().is_empty() {
             return Err(EmptyRule { what: "prefix" });
         }
-        self.push_prefix(fold(prefix), Entry { written: prefix.to_owned(), origin });
+        self.push_prefix(fold(prefix), vec![Entry { written: prefix.to_owned(), origin }]);
         Ok(())
     }
 
     /// Unites another layer into this one.
     pub fn unite(&mut self, other: Self) {
-        for (folded, entry) in other.names {
-            self.names.entry(folded).or_insert(entry);
+        for (folded, entries) in other.names {
+            self.names.entry(folded).or_default().extend(entries);
         }
-        for (folded, entry) in other.prefixes {
-            self.push_prefix(folded, entry);
+        for (folded, entries) in other.prefixes {
+            self.push_prefix(folded, entries);
         }
     }
 
-    fn push_prefix(&mut self, folded: String, entry: Entry) {
-        if self.known_prefixes.insert(folded.clone()) {
-            self.prefixes.push((folded, entry));
+    fn push_prefix(&mut self, folded: String, entries: Vec<Entry>) {
+        if let Some((_, known)) = self.known_prefixes.get(&folded).and_then(|at| self.prefixes.get_mut(*at)) {
+            known.extend(entries);
+            return;
         }
+        self.known_prefixes.insert(folded.clone(), self.prefixes.len());
+        self.prefixes.push((folded, entries));
     }
 
     /// How many entries the list holds.
@@ -132,16 +142,22 @@ impl DenyList {
     }
 
     pub(crate) fn matching_name(&self, forms: &Forms) -> Option<DenyMatch<'_>> {
-        if self.names.is_empty() {
-            return None;
-        }
-        let entry = forms.0.iter().find_map(|form| self.names.get(form))?;
-        Some(DenyMatch { written: &entry.written, origin: &entry.origin, prefix: false })
+        if self.names.is_empty() { None } else { self.all_names(forms).next() }
     }
 
     pub(crate) fn matching_prefix(&self, forms: &Forms) -> Option<DenyMatch<'_>> {
-        let (_, entry) = self.prefixes.iter().find(|(prefix, _)| forms.0.iter().any(|form| form.starts_with(prefix.as_str())))?;
-        Some(DenyMatch { written: &entry.written, origin: &entry.origin, prefix: true })
+        self.all_prefixes(forms).next()
+    }
+
+    /// Every name that denies, at every place it stands.
+    pub(crate) fn all_names(&self, forms: &Forms) -> impl Iterator<Item = DenyMatch<'_>> {
+        forms.0.iter().filter_map(|form| self.names.get(form)).flatten().map(|entry| entry.denies(false))
+    }
+
+    /// The same of prefixes.
+    pub(crate) fn all_prefixes(&self, forms: &Forms) -> impl Iterator<Item = DenyMatch<'_>> {
+        let matches = |prefix: &str| forms.0.iter().any(|form| form.starts_with(prefix));
+        self.prefixes.iter().filter(move |(prefix, _)| matches(prefix)).flat_map(|(_, all)| all).map(|entry| entry.denies(true))
     }
 
     /// The entries that match none of these tools (as `(source, tool)`), so that a typing error can be reported.
@@ -151,7 +167,8 @@ impl DenyList {
         let starts = |prefix: &String| forms.range(prefix.clone()..).next().is_some_and(|form| form.starts_with(prefix.as_str()));
         let names = self.names.iter().filter(|(folded, _)| !forms.contains(*folded)).map(|(_, entry)| entry);
         let prefixes = self.prefixes.iter().filter(|(folded, _)| !starts(folded)).map(|(_, entry)| entry);
-        let mut found: Vec<_> = names.chain(prefixes).map(|e| (e.written.clone(), e.origin.clone())).collect();
+        let mut found: Vec<_> =
+            names.chain(prefixes).filter_map(|all| all.first()).map(|e| (e.written.clone(), e.origin.clone())).collect();
         found.sort_by(|a, b| a.0.cmp(&b.0));
         found
     }

@@ -39,7 +39,9 @@
 //! ```
 
 use crate::deny::Forms;
-use crate::{Capability, DenyList, DenyMatch, IdError, Init, InitReport, Origin, Profile, Subsystem, ToolId, shell_like};
+use crate::remedy;
+use crate::{Capability, DenyList, IdError, Init, InitReport, Origin, Profile, Subsystem, ToolId, shell_like};
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -147,11 +149,15 @@ impl Verdict {
 pub struct Candidate {
     name: Result<(), IdError>,
     shown: String,
-    forms: Forms,
+    pub(crate) forms: Forms,
     shell: Option<&'static str>,
-    subsystem: Option<Subsystem>,
+    pub(crate) subsystem: Option<Subsystem>,
     pin: Option<(Origin, String)>,
     missing: Vec<(Capability, Option<String>)>,
+    grant: Option<String>,
+    pub(crate) trusted: Option<(Origin, String)>,
+    pub(crate) pinned: Option<(Origin, String)>,
+    pub(crate) granted: Vec<(Capability, Origin)>,
 }
 
 impl Candidate {
@@ -166,6 +172,10 @@ impl Candidate {
             subsystem: Some(subsystem),
             pin: None,
             missing: Vec::new(),
+            grant: None,
+            trusted: None,
+            pinned: None,
+            granted: Vec::new(),
         }
     }
 
@@ -182,13 +192,44 @@ impl Candidate {
             subsystem: None,
             pin: None,
             missing: Vec::new(),
+            grant: None,
+            trusted: None,
+            pinned: None,
+            granted: Vec::new(),
         }
     }
 
-    /// The needed capabilities that were not granted, each with the grant that would give it.
+    fn source(&self) -> &str {
+        self.shown.split('/').next().unwrap_or_default()
+    }
+
+    /// The needed capabilities that were not granted, each with why it cannot be, where that is so; and what would grant
+    /// all of them.
     #[must_use]
-    pub fn with_missing(mut self, missing: Vec<(Capability, Option<String>)>) -> Self {
+    pub fn with_missing(mut self, missing: Vec<(Capability, Option<String>)>, remedy: Option<String>) -> Self {
         self.missing = missing;
+        self.grant = remedy;
+        self
+    }
+
+    /// What was granted, and where.
+    #[must_use]
+    pub fn with_granted(mut self, granted: Vec<(Capability, Origin)>) -> Self {
+        self.granted = granted;
+        self
+    }
+
+    /// What lets its source count, where that is said better than of its whole subsystem.
+    #[must_use]
+    pub fn with_trust(mut self, trust: Option<(Origin, String)>) -> Self {
+        self.trusted = trust;
+        self
+    }
+
+    /// What pins its identity, where it is the pinned one.
+    #[must_use]
+    pub fn with_pin(mut self, pin: Origin, what: String) -> Self {
+        self.pinned = Some((pin, what));
         self
     }
 
@@ -203,52 +244,18 @@ impl Candidate {
 /// What decides: the deny list and the state of the subsystems. It never changes; a change is a new policy.
 #[derive(Debug, Clone)]
 pub struct Policy {
-    deny: DenyList,
-    init: InitReport,
-    /// Sources of the workspace that were left unread for want of trust.
+    pub(crate) deny: DenyList,
+    pub(crate) init: InitReport,
+    /// Sources that were left unread although their subsystem runs.
     withheld: Option<Init>,
+    /// The names of all sources of the user's own, and what withholds every other.
+    others: Option<(HashSet<String>, Init)>,
 }
 
-/// A step of a decision, as `explain` shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
-    /// The rule.
-    pub rule: Rule,
-    /// Its verdict.
-    pub verdict: StepVerdict,
-    /// Where the rule came from.
-    pub source: Origin,
-    /// One sentence.
-    pub reason: String,
-}
-
-/// How a step ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StepVerdict {
-    /// It does not deny.
-    Pass,
-    /// It denies.
-    Deny,
-    /// It was not asked.
-    Skipped,
-}
-
-impl StepVerdict {
-    /// The name used in output.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Pass => "pass",
-            Self::Deny => "deny",
-            Self::Skipped => "skipped",
-        }
-    }
-}
-
-type StaticStep = (Rule, fn(&Policy, &Candidate) -> Result<(), Refusal>);
+pub(crate) type StaticStep = (Rule, fn(&Policy, &Candidate) -> Result<(), Refusal>);
 
 /// Steps 1 to 5 of the gate, in order. `admit` and `explain` both walk this list.
-const STATIC: [StaticStep; 7] = [
+pub(crate) const STATIC: [StaticStep; 7] = [
     (Rule::Name, Policy::name),
     (Rule::ShellGate, Policy::shell_gate),
     (Rule::DenyName, Policy::deny_name),
@@ -262,7 +269,14 @@ impl Policy {
     /// A policy from what was decided at start.
     #[must_use]
     pub fn new(deny: DenyList, init: InitReport, withheld: Option<Init>) -> Self {
-        Self { deny, init, withheld }
+        Self { deny, init, withheld, others: None }
+    }
+
+    /// Where the names of all the user's own sources are known unread: what withholds a source of another name.
+    #[must_use]
+    pub fn with_others(mut self, own: HashSet<String>, others: Init) -> Self {
+        self.others = Some((own, others));
+        self
     }
 
     /// A policy from a profile alone: what it has is initialised, the rest withheld.
@@ -301,50 +315,9 @@ impl Policy {
     /// The first rule that denies.
     pub fn admit(&self, tool: &Candidate) -> Result<Admitted<'_>, Refusal> {
         for (_, step) in STATIC {
-            step(self, tool)?;
+            step(self, tool).map_err(|refusal| remedy::whole(self, tool, refusal))?;
         }
         Ok(Admitted { policy: self })
-    }
-
-    /// Steps 1 to 5, one by one. After the first that denies, the others are skipped; so are the steps that need a
-    /// verdict of the host, which it fills in itself.
-    #[must_use]
-    pub fn explain(&self, tool: &Candidate) -> (Vec<Step>, Option<Refusal>) {
-        let mut steps = Vec::new();
-        let mut denied = None;
-        for (rule, step) in STATIC {
-            let (verdict, source, reason) = match (&denied, step(self, tool)) {
-                (Some(_), _) => (StepVerdict::Skipped, Origin::BuiltIn, "a step before it denied".to_owned()),
-                (None, Ok(())) => {
-                    let (source, reason) = self.passed(rule, tool);
-                    (StepVerdict::Pass, source, reason)
-                }
-                (None, Err(refusal)) => {
-                    let shown = (StepVerdict::Deny, refusal.source.clone(), refusal.reason.clone());
-                    denied = Some(refusal);
-                    shown
-                }
-            };
-            steps.push(Step { rule, verdict, source, reason });
-        }
-        (steps, denied)
-    }
-
-    /// Why a step passed, and where that is set.
-    fn passed(&self, rule: Rule, tool: &Candidate) -> (Origin, String) {
-        let built_in = |reason: &str| (Origin::BuiltIn, reason.to_owned());
-        match rule {
-            Rule::Name => built_in("the id is inside the grammar"),
-            Rule::ShellGate => built_in("nothing in the id looks like a shell"),
-            Rule::DenyName => built_in("no name of the deny list matches"),
-            Rule::DenyPrefix => built_in("no prefix of the deny list matches"),
-            Rule::Trust => match tool.subsystem.map(|subsystem| self.init.of(subsystem)) {
-                Some(init) => (init.origin.clone(), init.reason.clone()),
-                None => built_in("nothing is withheld"),
-            },
-            Rule::Pin => built_in("nothing pins its source"),
-            _ => built_in("nothing it needs is missing"),
-        }
     }
 
     fn name(&self, tool: &Candidate) -> Result<(), Refusal> {
@@ -364,18 +337,21 @@ impl Policy {
     }
 
     fn deny_name(&self, tool: &Candidate) -> Result<(), Refusal> {
-        self.deny.matching_name(&tool.forms).map_or(Ok(()), |found| Err(denied_by(found)))
+        self.deny.matching_name(&tool.forms).map_or(Ok(()), |found| Err(remedy::denied_by(found)))
     }
 
     fn deny_prefix(&self, tool: &Candidate) -> Result<(), Refusal> {
-        self.deny.matching_prefix(&tool.forms).map_or(Ok(()), |found| Err(denied_by(found)))
+        self.deny.matching_prefix(&tool.forms).map_or(Ok(()), |found| Err(remedy::denied_by(found)))
     }
 
     fn trust(&self, tool: &Candidate) -> Result<(), Refusal> {
         let withheld = match tool.subsystem {
             Some(subsystem) => Some(self.init.of(subsystem)).filter(|init| !init.enabled),
             // Nothing of a withheld subsystem was read, so an unknown id may well be one of its tools.
-            None => self.withheld.as_ref().or_else(|| self.init.0.iter().find(|init| init.withheld)),
+            None => match &self.others {
+                Some((own, init)) if !own.contains(tool.source()) => Some(init),
+                _ => self.withheld.as_ref().or_else(|| self.init.0.iter().find(|init| init.withheld)),
+            },
         };
         let Some(init) = withheld else { return Ok(()) };
         Err(Refusal { rule: Rule::Trust, source: init.origin.clone(), reason: init.reason.clone(), remedy: init.remedy.clone() })
@@ -389,35 +365,21 @@ impl Policy {
     }
 
     fn grant(&self, tool: &Candidate) -> Result<(), Refusal> {
-        let Some((capability, remedy)) = tool.missing.first() else { return Ok(()) };
-        let source = tool.shown.split('/').next().unwrap_or_default();
-        let reason = match remedy {
-            Some(_) => format!("{source} needs {capability}, which nobody granted"),
-            None => format!("{source} needs {capability}, which its plugin.toml does not ask for"),
+        let Some((first, _)) = tool.missing.first() else { return Ok(()) };
+        let source = tool.source();
+        let reason = match tool.missing.iter().find_map(|(capability, why)| Some((capability, why.as_ref()?))) {
+            Some((capability, why)) => format!("{source} needs {capability}, which {why}"),
+            None => {
+                let more = tool.missing.iter().skip(1).map(|(capability, _)| format!(" and {capability}"));
+                format!("{source} needs {first}{}, which nobody granted", more.collect::<String>())
+            }
         };
-        Err(Refusal { rule: Rule::Grant, source: Origin::BuiltIn, reason, remedy: remedy.clone() })
+        Err(Refusal { rule: Rule::Grant, source: Origin::BuiltIn, reason, remedy: tool.grant.clone() })
     }
 }
 
 fn refuse(rule: Rule, source: Origin, reason: String) -> Refusal {
     Refusal { rule, source, reason, remedy: None }
-}
-
-/// A word of a remedy, quoted for a shell; what no shell can hold becomes the empty word.
-#[must_use]
-pub fn quoted(word: &str) -> String {
-    shlex::try_quote(word).map_or_else(|_| "''".to_owned(), std::borrow::Cow::into_owned)
-}
-
-fn denied_by(found: DenyMatch<'_>) -> Refusal {
-    let (rule, kind, key) = if found.prefix { (Rule::DenyPrefix, "prefix", "prefixes") } else { (Rule::DenyName, "name", "names") };
-    let quoted = quoted(found.written);
-    let remedy = match found.origin {
-        Origin::File { .. } => format!("remove {quoted} from [deny] {key} at {}", found.origin),
-        Origin::Flag(flag) => format!("leave out {flag} {quoted}"),
-        Origin::BuiltIn | Origin::Code => format!("remove the deny {kind} {quoted}"),
-    };
-    Refusal { rule, source: found.origin.clone(), reason: format!("the deny {kind} `{}` matches it", found.written), remedy: Some(remedy) }
 }
 
 /// A tool that passed steps 1 to 5: it is listed, and a call of it goes on to its arguments.

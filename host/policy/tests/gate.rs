@@ -66,7 +66,7 @@ proptest! {
     fn a_tool_is_admitted_exactly_when_every_explained_step_passes(id in id(), names in entries(), prefixes in entries(), profile in profiles(), needs in any::<bool>()) {
         let policy = policy(&profile, &names, &prefixes);
         let missing = if needs { vec![("fs:read:@workspace".parse().unwrap(), None)] } else { vec![] };
-        let tool = Candidate::new(id, Subsystem::PluginInit).with_missing(missing);
+        let tool = Candidate::new(id, Subsystem::PluginInit).with_missing(missing, None);
         let (steps, denied) = policy.explain(&tool);
         prop_assert_eq!(policy.admit(&tool).is_ok(), steps.iter().all(|s| s.verdict == StepVerdict::Pass));
         prop_assert_eq!(rule(&policy, &tool), denied.map(|r| r.rule));

@@ -1,7 +1,7 @@
 //! `palisade explain`.
 
 use super::Context;
-use palisade::policy::StepVerdict;
+use palisade::policy::{Rule, StepVerdict};
 use palisade::{Error, clean, redact};
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -42,6 +42,8 @@ pub async fn run(context: &Context, args: ExplainArgs) -> Result<ExitCode, Error
         match (allowed, &remedy) {
             (true, _) => {}
             (false, Some(remedy)) => lines.push(format!("to allow it: {remedy}")),
+            // The caller mends its own arguments.
+            (false, None) if explained.refusal.as_ref().is_some_and(|r| r.rule == Rule::Arguments) => {}
             (false, None) => lines.push("nothing allows it".to_owned()),
         }
         lines.join("\n")

@@ -19,11 +19,12 @@ mod signals;
 mod status;
 mod tools;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use output::Output;
 use palisade::config::{Home, Options, Settings};
 use palisade::sandbox::Allocator;
 use palisade::{Error, Host, Kind, LoadOptions};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::sync::watch;
@@ -41,7 +42,8 @@ struct Cli {
 #[derive(Args)]
 struct Global {
     /// Level of trust: untrusted (the default), trusted, or one of your own
-    #[arg(long, global = true, value_name = "NAME")]
+    // The last one counts, before and after the command alike.
+    #[arg(long, global = true, value_name = "NAME", overrides_with = "profile")]
     profile: Option<String>,
     /// Folder the agent works on (default: the current one)
     #[arg(long, global = true, value_name = "DIR")]
@@ -170,7 +172,7 @@ impl Context {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match parse(std::env::args_os().collect()) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
@@ -203,6 +205,39 @@ pub fn main() -> ExitCode {
         }
         Err(error) => out.fail(&Error::io("the runtime", &error)),
     }
+}
+
+/// Of a flag that can stand both before and after the command, the parser forgets what stands before; but every deny
+/// counts, and so does every grant.
+fn parse(args: Vec<OsString>) -> Result<Cli, clap::Error> {
+    let ahead = lists_ahead(&args);
+    let parsed = Cli::try_parse_from(&args)?;
+    // Only a line that is right as it was typed is read in another order.
+    if ahead == args { Ok(parsed) } else { Cli::try_parse_from(ahead) }
+}
+
+/// The same arguments, with all flags that make lists before the command.
+fn lists_ahead(args: &[OsString]) -> Vec<OsString> {
+    let command = Cli::command();
+    let lists = command.get_arguments().filter(|flag| flag.is_global_set() && matches!(flag.get_action(), ArgAction::Append));
+    let lists: Vec<String> = lists.filter_map(|flag| Some(format!("--{}", flag.get_long()?))).collect();
+    let mut args = args.iter().cloned();
+    let (mut ahead, mut rest): (Vec<OsString>, Vec<OsString>) = (args.by_ref().take(1).collect(), Vec::new());
+    while let Some(arg) = args.next() {
+        let text = arg.to_string_lossy();
+        if text == "--" {
+            rest.push(arg);
+            break;
+        } else if lists.contains(&text.into_owned()) {
+            ahead.push(arg);
+            ahead.extend(args.next());
+        } else if lists.iter().any(|flag| arg.to_string_lossy().strip_prefix(flag.as_str()).is_some_and(|value| value.starts_with('='))) {
+            ahead.push(arg);
+        } else {
+            rest.push(arg);
+        }
+    }
+    ahead.into_iter().chain(rest).chain(args).collect()
 }
 
 async fn dispatch(context: &Context, command: Command) -> Result<ExitCode, Error> {

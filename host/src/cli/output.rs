@@ -129,8 +129,8 @@ impl Output {
             line(&format!("{}: {refused}", record.tool));
         }
         if record.error.as_ref().is_some_and(|e| e.kind == Kind::ToolFailed) {
-            for grant in &record.absent {
-                line(&format!("{}: an optional capability was not granted; to allow it: {grant}", record.tool));
+            for absent in &record.absent {
+                line(&format!("{}: {absent}", record.tool));
             }
         }
     }

@@ -6,10 +6,16 @@ use crate::error::{Error, Kind};
 use palisade_policy::{Access, Capability, FolderPath, Grant, Origin, covers, write_refusal};
 use std::path::{Path, PathBuf};
 
-pub(super) struct Grants<'a> {
+/// Where no grant may reach, and no grant to write.
+#[derive(Debug)]
+pub(crate) struct Bounds {
     own: Vec<PathBuf>,
-    workspace: &'a Workspace,
     protected: Vec<(String, PathBuf)>,
+}
+
+pub(super) struct Grants<'a> {
+    bounds: Bounds,
+    workspace: &'a Workspace,
     grants: Vec<Grant>,
     unresolved: Vec<String>,
 }
@@ -35,7 +41,7 @@ impl<'a> Grants<'a> {
         let binary = std::env::current_exe().and_then(std::fs::canonicalize).ok();
         protected.extend(binary.and_then(|b| Some(("the folder of this program".to_owned(), b.parent()?.to_owned()))));
         let own = home.folders().into_iter().chain([sessions]).map(resolve_existing).collect();
-        Self { own, workspace, protected, grants: Vec::new(), unresolved: Vec::new() }
+        Self { bounds: Bounds { own, protected }, workspace, grants: Vec::new(), unresolved: Vec::new() }
     }
 
     pub(super) fn flag(&mut self, text: &str) -> Result<(), Error> {
@@ -65,19 +71,19 @@ impl<'a> Grants<'a> {
     /// Why nobody may.
     pub(super) fn folder(&self, path: &FolderPath, access: Access) -> Result<Result<PathBuf, String>, String> {
         let resolved = self.workspace.resolve(path);
-        resolved.as_ref().map_or(Ok(()), |folder| self.check(folder, access))?;
+        resolved.as_ref().map_or(Ok(()), |folder| self.bounds.check(self.workspace, folder, access))?;
         Ok(resolved)
     }
 
-    pub(super) fn finish(self) -> (Vec<Grant>, Vec<String>) {
-        (self.grants, self.unresolved)
+    pub(super) fn finish(self) -> (Vec<Grant>, Vec<String>, Bounds) {
+        (self.grants, self.unresolved, self.bounds)
     }
 
     fn add(&mut self, mut grant: Grant) -> Result<(), String> {
         match &grant.capability {
             Capability::Fs(access, path) => match self.workspace.resolve(path) {
                 Ok(folder) => {
-                    self.check(&folder, *access)?;
+                    self.bounds.check(self.workspace, &folder, *access)?;
                     grant.resolved = Some(folder);
                 }
                 Err(why) => self.unresolved.push(format!(
@@ -91,15 +97,28 @@ impl<'a> Grants<'a> {
         self.grants.push(grant);
         Ok(())
     }
+}
 
-    fn check(&self, folder: &Path, access: Access) -> Result<(), String> {
+impl Bounds {
+    /// Whether a grant of it would give anything.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub(crate) fn grantable(&self, workspace: &Workspace, capability: &Capability) -> Result<(), String> {
+        match capability {
+            Capability::Fs(access, path) => self.check(workspace, &workspace.resolve(path)?, *access),
+            Capability::Env(_) | Capability::Net(_) | Capability::Auth(..) | Capability::Store => Ok(()),
+        }
+    }
+
+    fn check(&self, workspace: &Workspace, folder: &Path, access: Access) -> Result<(), String> {
         if let Some(own) = self.own.iter().find(|own| covers(folder, own) || covers(own, folder)) {
             return Err(format!("it is, contains or lies inside Palisade's own folder {}", own.display()));
         }
         if access == Access::Read {
             return Ok(());
         }
-        let mut roots = vec![("the workspace", self.workspace.folder.path().to_owned())];
+        let mut roots = vec![("the workspace", workspace.folder.path().to_owned())];
         roots.extend(user_home().map(|home| ("your home folder", home.to_owned())));
         no_git(folder)?;
         write_refusal(folder, &roots, &self.protected).map_err(|e| format!("it may not be written: {e}"))

@@ -14,6 +14,7 @@ mod home;
 pub mod installed;
 mod lock;
 mod mcp;
+mod read;
 mod secrets;
 mod stores;
 mod trust;
@@ -21,6 +22,7 @@ mod trusted;
 
 pub use consent::{Consent, Consents, now};
 pub(crate) use file::{LimitsTable, Placed, Source};
+pub(crate) use grants::Bounds;
 pub(crate) use home::read_private;
 pub use home::{Home, make_folder, user_home};
 pub use lock::{LOCK_FILE, Locked};
@@ -33,9 +35,10 @@ pub use trusted::{Files, TrustRecord, files as files_to_trust};
 
 use crate::clean;
 use crate::error::{Error, Kind};
-use crate::files::{Folder, ReadError, read_open};
+use crate::files::Folder;
 use file::{ConfigFile, DenyTable};
 use palisade_policy::{DenyList, FolderPath, Grant, Identity, Init, InitReport, Limit, Limits, Origin, Profile, Subsystem};
+use read::{read_user, read_workspace, unusable};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -156,8 +159,14 @@ pub struct Settings {
     pub init: InitReport,
     /// Sources left unread although their subsystem runs for others.
     pub withheld: Option<Init>,
+    /// What withholds a plugin that was not added, where all others are the workspace's.
+    pub others: Option<Init>,
     /// Where sessions of this workspace are kept.
     pub session_dir: PathBuf,
+    /// What no grant may reach.
+    pub(crate) bounds: Bounds,
+    /// The flags that named workspace and config: a command to paste needs them too.
+    pub(crate) places: Vec<(&'static str, PathBuf)>,
     /// What a person should know.
     pub warnings: Vec<String>,
 }
@@ -228,7 +237,8 @@ impl Merge<'_> {
 
         let mut own = self.own_sources(&user)?;
         let pins = self.added(&mut own)?;
-        let (init, withheld) = trust::init(&profile, &trust, [own.len(), user.mcp.len()], &named, &file, &self.file);
+        let trustable = trust::check(&self.workspace, &file, &self.file);
+        let (init, withheld, others) = trust::init(&profile, &trust, &trustable, (&own, user.mcp.len()), &named, &file, &self.file);
         let plugins = profile.subsystems.contains(&Subsystem::PluginInit);
         let base = match user.session.as_ref().and_then(|s| s.get_ref().dir.as_ref()) {
             Some(dir) => {
@@ -253,7 +263,7 @@ impl Merge<'_> {
         for consented in Consents::read(&self.home)?.grants(&here, self.workspace.folder.path()) {
             grants.consented(consented);
         }
-        let (grants, unresolved) = grants.finish();
+        let (grants, unresolved, bounds) = grants.finish();
         warnings.extend(unresolved);
         if let Some(why) = &self.workspace.unusable {
             warnings.push(why.clone());
@@ -261,6 +271,11 @@ impl Merge<'_> {
         if trust.trusted && self.workspace.folder.has(".mcp.json") {
             warnings.push(".mcp.json is left unread: this version runs no MCP servers".to_owned());
         }
+        let typed = [
+            ("--workspace", self.options.workspace.is_some(), self.workspace.folder.path()),
+            ("--config", self.options.config.is_some(), self.user_path.as_path()),
+        ];
+        let places = typed.into_iter().filter(|(_, typed, _)| *typed).map(|(flag, _, path)| (flag, path.to_owned())).collect();
         let session_dir = base.join(digest(self.workspace.folder.path()));
         Ok(Settings {
             home: self.home,
@@ -276,7 +291,10 @@ impl Merge<'_> {
             grants,
             init,
             withheld,
+            others,
             session_dir,
+            bounds,
+            places,
             warnings,
         })
     }
@@ -396,62 +414,6 @@ fn deny_list(source: &Source<'_>, table: &DenyTable) -> Result<DenyList, Error> 
         list.add_prefix(prefix.get_ref(), source.origin(at)).map_err(|e| refuse(at, "prefixes", e))?;
     }
     Ok(list)
-}
-
-/// Why no file of the workspace is read, where that is so.
-fn unusable(root: &Path, home: &Home) -> Result<Option<String>, Error> {
-    let holds = home.folders().into_iter().find(|folder| folder.starts_with(root));
-    if let (true, Some(folder)) = (home.explicit, holds) {
-        let what = format!("PALISADE_HOME puts {} inside the workspace {}", folder.display(), root.display());
-        return Err(Error::new(Kind::Config, what).hint("whoever can write the workspace could then change what it decides; move it out"));
-    }
-    let why = if root == Path::new("/") {
-        "it is the root of the file system"
-    } else if user_home().is_some_and(|h| h == root) {
-        "it is your home folder"
-    } else if holds.is_some() {
-        "it holds Palisade's own folders"
-    } else {
-        return Ok(None);
-    };
-    Ok(Some(format!("no file of the workspace is read and @workspace does not resolve: {why}")))
-}
-
-/// The bytes of the user's config, and where it really is.
-fn read_user(path: &Path, explicit: bool, workspace: &Workspace) -> Result<(Vec<u8>, PathBuf), Error> {
-    use rustix::fs::{Mode, OFlags};
-    let what = format!("the config file {}", path.display());
-    let refuse = |why: &str| Error::new(Kind::Config, format!("{what}: {why}"));
-    // The folder may be reached through links of the system; the file itself is no link.
-    let resolved = path.parent().and_then(|p| std::fs::canonicalize(if p.as_os_str().is_empty() { Path::new(".") } else { p }).ok());
-    let resolved = resolved.zip(path.file_name()).map(|(parent, name)| parent.join(name));
-    let opened = resolved
-        .as_ref()
-        .map(|resolved| rustix::fs::open(resolved, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()));
-    let (resolved, handle) = match (resolved, opened) {
-        (None, _) | (_, None | Some(Err(rustix::io::Errno::NOENT))) if !explicit => return Ok((Vec::new(), path.to_owned())),
-        (Some(resolved), Some(Ok(handle))) => (resolved, handle),
-        (_, Some(Err(error))) => return Err(refuse(&ReadError::from(error).to_string())),
-        _ => return Err(refuse("there is no such file")),
-    };
-    if explicit && workspace.unusable.is_none() && resolved.starts_with(workspace.folder.path()) {
-        return Err(refuse("it lies inside the workspace, where others may write; move it out"));
-    }
-    let file = std::fs::File::from(handle);
-    home::check_owner(&what, &file.metadata().map_err(|e| Error::io(&what, &e))?)?;
-    let bytes = read_open(file, FILE_MAX).map_err(|e| refuse(&e.to_string()))?;
-    Ok((bytes, resolved))
-}
-
-fn read_workspace(workspace: &Workspace) -> Result<Vec<u8>, Error> {
-    if workspace.unusable.is_some() {
-        return Ok(Vec::new());
-    }
-    match workspace.folder.read(WORKSPACE_FILE, FILE_MAX) {
-        Ok(bytes) => Ok(bytes),
-        Err(ReadError::Missing) => Ok(Vec::new()),
-        Err(e) => Err(Error::new(Kind::Config, format!("{WORKSPACE_FILE}: {e}"))),
-    }
 }
 
 /// An absolute path as written in a user's file, with `~/` for home.

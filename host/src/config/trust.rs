@@ -4,7 +4,8 @@
 use super::file::{ConfigFile, Source};
 use super::home::check_owner;
 use super::trusted::{self, Files, TrustRecord};
-use super::{Home, Options, SourceDir, Workspace};
+use super::{Home, Options, Scope, SourceDir, Workspace};
+use crate::clean;
 use crate::error::{Error, Kind};
 use palisade_policy::{Init, InitReport, Origin, Profile, Subsystem};
 use std::sync::Arc;
@@ -103,15 +104,17 @@ pub(super) fn check(workspace: &Workspace, file: &ConfigFile, source: &Source<'_
     }
 }
 
-/// The report on the four subsystems, and what stays withheld of one that runs.
+/// The report on the four subsystems, what stays withheld of one that runs, and what withholds a plugin that is none of
+/// those that were added, where no other is the user's own.
 pub(super) fn init(
     profile: &Profile,
     trust: &WorkspaceTrust,
-    [own, servers]: [usize; 2],
+    trustable: &Result<(), Error>,
+    (own, servers): (&[SourceDir], usize),
     named: &[SourceDir],
     file: &ConfigFile,
     source: &Source<'_>,
-) -> (InitReport, Option<Init>) {
+) -> (InitReport, Option<Init>, Option<Init>) {
     let at = |found: Option<usize>| found.map(|at| source.origin(at));
     let named_at = |subsystem| match subsystem {
         Subsystem::PluginInit => named.first().map(|dir| dir.origin.clone()),
@@ -127,19 +130,25 @@ pub(super) fn init(
         origin: profile.origin.clone(),
         remedy: Some("--profile trusted".to_owned()),
     };
+    let why = match &trustable {
+        Err(error) => format!("the workspace names sources and cannot be trusted ({})", clean::line(&error.message, clean::TEXT)),
+        Ok(()) if !trust.changed.is_empty() => format!("the workspace names sources, and {}", trust.source),
+        Ok(()) => "the workspace names sources and is not trusted".to_owned(),
+    };
     let withheld_by_trust = |origin: &Origin| Init {
         enabled: false,
-        reason: "the workspace names sources and is not trusted; nothing of them was read".to_owned(),
+        reason: format!("{why}; nothing of them was read"),
         withheld: true,
         origin: origin.clone(),
-        remedy: Some("--trust-workspace".to_owned()),
+        // What no flag activates either has none.
+        remedy: trustable.as_ref().ok().map(|()| "--trust-workspace".to_owned()),
     };
     let report = Subsystem::ALL.map(|subsystem| match (by_profile(subsystem), named_at(subsystem)) {
         (_, Some(origin)) if trust.trusted => {
             Init { enabled: true, reason: format!("{} activates what {origin} names", trust.by()), withheld: false, origin, remedy: None }
         }
-        (true, _) if subsystem == Subsystem::PluginInit && (own > 0 || named.is_empty()) => {
-            let what = if own == 0 { ", and no plugin is configured" } else { "" };
+        (true, _) if subsystem == Subsystem::PluginInit && (!own.is_empty() || named.is_empty()) => {
+            let what = if own.is_empty() { ", and no plugin is configured" } else { "" };
             Init {
                 enabled: true,
                 reason: format!("the profile `{}` initialises it{what}", profile.name),
@@ -167,8 +176,12 @@ pub(super) fn init(
         _ if !plugins.enabled => None,
         Some(dir) if !trust.trusted => Some(withheld_by_trust(&dir.origin)),
         // The workspace's run, the user's own do not.
-        Some(_) if !by_profile(Subsystem::PluginInit) && own > 0 => Some(withheld_by_profile(Subsystem::PluginInit)),
+        Some(_) if !by_profile(Subsystem::PluginInit) && !own.is_empty() => Some(withheld_by_profile(Subsystem::PluginInit)),
         _ => None,
     };
-    (report, withheld)
+    // No profile activates what the workspace names. Of what was added the names are known unread.
+    let known = own.iter().all(|dir| dir.scope == Scope::Added);
+    let others = named.first().filter(|_| known && !trust.trusted && !report.of(Subsystem::PluginInit).enabled);
+    let others = others.map(|dir| withheld_by_trust(&dir.origin));
+    (report, withheld, others)
 }

@@ -42,6 +42,8 @@ pub struct Plugin {
     pub folder: String,
     /// Requested ∩ granted.
     pub effective: Effective,
+    /// The grants that count for it.
+    pub grants: Vec<Grant>,
     /// Its compiled component.
     pub component: Arc<Prepared>,
     /// The opened folders, the variables and the origins of its grants.
@@ -286,7 +288,10 @@ async fn load_one(
     }
     let tools = tools(&manifest, &component, &limits, quarantined).await.map_err(about)?;
     let identity = identity(&bytes, &digest);
-    let effective = effective(&manifest.requests, &grants_for(settings, scope, name, identity));
+    let mut grants = grants_for(settings, scope, name, identity);
+    let effective = effective(&manifest.requests, &grants);
+    let mut place = 0..;
+    grants.retain(|_| place.next().is_some_and(|place| effective.used.contains(&place)));
     let granted = |name: &String| config::secret(&settings.home, name);
     let variables = effective.variables.iter().map(|name| Ok(granted(name)?.map(|value| (name.clone(), value))));
     let variables = variables.filter_map(Result::transpose).collect::<Result<Vec<_>, Error>>()?;
@@ -299,7 +304,7 @@ async fn load_one(
     if effective.store {
         reach = reach.with_store(config::store_file(&settings.home, scope, folder.path(), name));
     }
-    Ok(Plugin { manifest, identity, scope, folder: shown, effective, component: Arc::new(component), reach, limits, tools })
+    Ok(Plugin { manifest, identity, scope, folder: shown, effective, grants, component: Arc::new(component), reach, limits, tools })
 }
 
 /// Whether a file of the workspace that was read now is one that was trusted: it may have been exchanged in between.
