@@ -3,9 +3,10 @@
 use crate::config::{Scope, Settings};
 use crate::error::{Error, Kind};
 use crate::plugins::{self, Plugin, ToolSpec};
-use crate::sandbox::Refused;
+use crate::sandbox::{ReadOnly, Refused};
 use crate::{Tool, clean};
-use palisade_policy::{Capability, Origin, Request, quoted};
+use palisade_policy::{Access, Capability, FolderGrant, Origin, Request, covers, quoted};
+use std::path::Component;
 
 /// How a plugin differs from what was added, or from what the workspace's lock says, and where that stands.
 pub(crate) fn unpinned(settings: &Settings, plugin: &Plugin, tools: &[ToolSpec]) -> Option<(Origin, String)> {
@@ -45,6 +46,7 @@ pub(crate) fn grant_flag(plugin: &Plugin, capability: &Capability) -> String {
 pub(crate) fn refused_line(plugin: &Plugin, refused: Refused) -> String {
     let origin = match refused {
         Refused::Because(why) => return why,
+        Refused::ReadOnly(refused) => return read_only_line(plugin, &refused),
         Refused::NotGranted(origin) => origin,
     };
     let asked = |request: &Request| matches!(&request.capability, Capability::Net(asked) if asked.covers(&origin));
@@ -53,6 +55,30 @@ pub(crate) fn refused_line(plugin: &Plugin, refused: Refused) -> String {
         return format!("a request to {origin} was refused; to allow it: {flag}");
     }
     format!("a request to {origin} was refused; no grant allows it, because its plugin.toml does not ask for it under `net`")
+}
+
+/// The same of a change in a folder that is granted for reading. Another grant may allow it already, in its own place; else a
+/// grant would where the manifest asks to write the folder, or what was to be changed.
+fn read_only_line(plugin: &Plugin, refused: &ReadOnly) -> String {
+    let ReadOnly { folder, changed, what } = refused;
+    let plain = !changed.components().any(|part| part == Component::ParentDir);
+    let writes = |folder: &&FolderGrant| plain && folder.access == Access::Write && covers(&folder.host, changed);
+    if let Some(folder) = plugin.effective.folders.iter().find(writes) {
+        return format!("{what}; it may be changed through {}", clean::line(&folder.guest, clean::NAME));
+    }
+    let asked = |request: &Request| {
+        let Capability::Fs(Access::Write, written) = &request.capability else { return None };
+        let base = request.resolved.as_deref()?;
+        if plain && covers(base, changed) && !covers(base, &folder.host) {
+            return Some(request.capability.clone());
+        }
+        let below = folder.host.strip_prefix(base).ok()?.to_str()?;
+        Some(Capability::Fs(Access::Write, format!("{written}/{below}").parse().ok()?))
+    };
+    match plugin.manifest.requests.iter().find_map(asked) {
+        Some(capability) => format!("{what}; to allow it: {}", grant_flag(plugin, &capability)),
+        None => format!("{what}; no grant allows more, because its plugin.toml does not ask to `write` there"),
+    }
 }
 
 pub(crate) fn stuck(tool: &Tool) -> Error {
