@@ -178,7 +178,8 @@ pub struct CallRecord {
     /// Why the audit log does not hold the outcome; not part of the record.
     #[serde(skip)]
     pub unrecorded: Option<Error>,
-    /// What was refused of its requests over the network, each with what would allow it; not part of the record.
+    /// What was refused of its requests over the network and in its folders, each with what would allow it; not part of the
+    /// record.
     #[serde(skip)]
     pub refused: Vec<String>,
 }

@@ -3,9 +3,10 @@
 use crate::config::{Scope, ServerEntry, Settings, files_to_trust};
 use crate::error::{Error, Kind};
 use crate::plugins::{self, Plugin, ToolSpec};
-use crate::sandbox::Refused;
+use crate::sandbox::{ReadOnly, Refused};
 use crate::{clean, redact};
-use palisade_policy::{Access, Capability, Origin, Request, quoted};
+use palisade_policy::{Access, Capability, FolderGrant, Origin, Request, covers, quoted};
+use std::path::Component;
 
 /// Longest remedy, in characters.
 const MAX: usize = 4000;
@@ -130,6 +131,7 @@ pub(crate) fn absent_line(settings: &Settings, plugin: &Plugin, capability: &Cap
 pub(crate) fn refused_line(settings: &Settings, plugin: &Plugin, refused: Refused) -> String {
     let origin = match refused {
         Refused::Because(why) => return why,
+        Refused::ReadOnly(refused) => return read_only_line(settings, plugin, &refused),
         Refused::NotGranted(origin) => origin,
     };
     let asked = |request: &Request| matches!(&request.capability, Capability::Net(asked) if asked.covers(&origin));
@@ -141,6 +143,36 @@ pub(crate) fn refused_line(settings: &Settings, plugin: &Plugin, refused: Refuse
         };
     }
     format!("a request to {origin} was refused; no grant allows it, because its plugin.toml does not ask for it under `net`")
+}
+
+/// The same of a change in a folder that is granted for reading. Another grant may allow it already, in its own place; else a
+/// grant would where the manifest asks to write the folder, or what was to be changed.
+fn read_only_line(settings: &Settings, plugin: &Plugin, refused: &ReadOnly) -> String {
+    let ReadOnly { folder, changed, what } = refused;
+    let plain = !changed.components().any(|part| part == Component::ParentDir);
+    let writes = |folder: &&FolderGrant| plain && folder.access == Access::Write && covers(&folder.host, changed);
+    if let Some(folder) = plugin.effective.folders.iter().find(writes) {
+        return format!("{what}; it may be changed through {}", clean::line(&folder.guest, clean::NAME));
+    }
+    let asked = |request: &Request| {
+        let Capability::Fs(Access::Write, written) = &request.capability else { return None };
+        let base = request.resolved.as_deref()?;
+        if plain && covers(base, changed) && !covers(base, &folder.host) {
+            return Some(request.capability.clone());
+        }
+        let below = folder.host.strip_prefix(base).ok()?.to_str()?;
+        Some(Capability::Fs(Access::Write, format!("{written}/{below}").parse().ok()?))
+    };
+    match plugin.manifest.requests.iter().find_map(asked) {
+        Some(capability) => {
+            let can = settings.bounds.grantable(&settings.workspace, &capability).is_ok() && untrustable(settings, plugin).is_none();
+            match grant_line(settings, plugin, &[&capability]).filter(|_| can) {
+                Some(line) => format!("{what}; to allow it: {line}"),
+                None => format!("{what}; nobody granted to write there"),
+            }
+        }
+        None => format!("{what}; no grant allows more, because its plugin.toml does not ask to `write` there"),
+    }
 }
 
 pub(crate) fn stuck(id: &str, plugin: &Plugin) -> Error {

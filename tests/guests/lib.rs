@@ -31,6 +31,7 @@ palisade_sdk::export!(
     files::flood,
     files::litter,
     files::stretch,
+    files::steps,
     environment::environment,
     environment::arguments,
     talk::chatter,

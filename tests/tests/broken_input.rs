@@ -283,7 +283,7 @@ fn config_that_this_version_cannot_enforce_is_refused() {
     let world = World::new();
     for (text, key) in [
         ("[skills]\ndirs = []\n", "skills"),
-        ("[mcp.a]\ncommand = []\n", "mcp"),
+        ("profile = \"trusted\"\n[mcp.a]\ncommand = []\n", "mcp"),
         ("[[hooks]]\n", "hooks"),
         ("grants = [\"a:store\"]\n", "grants"),
     ] {

@@ -173,8 +173,10 @@ pub fn effective(requests: &[Request], grants: &[Grant]) -> Effective {
                 (Capability::Fs(wanted, path), Capability::Fs(given, _)) => {
                     let Some(folder) = folder(request, path, *wanted, grant, *given) else { continue };
                     satisfied |= given >= wanted;
-                    if !out.folders.contains(&folder) {
-                        out.folders.push(folder);
+                    // A guest finds one folder in one place, and what two grants give of it together.
+                    match out.folders.iter_mut().find(|known| known.host == folder.host && known.guest == folder.guest) {
+                        Some(known) => known.access = known.access.max(folder.access),
+                        None => out.folders.push(folder),
                     }
                     true
                 }
@@ -322,6 +324,20 @@ mod tests {
         let got = effective(&[request("fs:write:@workspace", "/w", false)], &[grant("fs:read:@workspace", "/w")]);
         assert_eq!(got.folders[0].access, Access::Read);
         assert_eq!(got.missing.len(), 1);
+    }
+
+    #[test]
+    fn a_folder_that_is_asked_for_twice_is_in_its_place_once_with_all_that_was_granted() {
+        let (read, write) = (request("fs:read:@workspace", "/w", false), request("fs:write:@workspace/out", "/w/out", false));
+        let grants = [grant("fs:read:@workspace", "/w"), grant("fs:write:@workspace/out", "/w/out")];
+        for requests in [[read.clone(), write.clone()], [write, read.clone()]] {
+            let mut got = effective(&requests, &grants).folders;
+            got.sort_by(|a, b| a.guest.cmp(&b.guest));
+            let folder = |host: &str, guest: &str, access| FolderGrant { host: host.into(), guest: guest.into(), access };
+            assert_eq!(got, [folder("/w", "/workspace", Access::Read), folder("/w/out", "/workspace/out", Access::Write)]);
+        }
+        // What was not asked to be written is not written.
+        assert!(effective(&[read], &grants).folders.iter().all(|folder| folder.access == Access::Read));
     }
 
     #[test]

@@ -115,6 +115,10 @@ impl Bounds {
         if let Some(own) = self.own.iter().find(|own| covers(folder, own) || covers(own, folder)) {
             return Err(format!("it is, contains or lies inside Palisade's own folder {}", own.display()));
         }
+        // Environment, memory and open files of this very process are files there.
+        if covers(Path::new("/proc"), folder) {
+            return Err("it lies inside /proc, where processes show their memory and environment".to_owned());
+        }
         if access == Access::Read {
             return Ok(());
         }

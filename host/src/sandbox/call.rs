@@ -4,8 +4,8 @@ use crate::error::Kind;
 use crate::sandbox::bindings::{PluginPre, palisade::plugin::types};
 use crate::sandbox::cache::{CodeCache, WasmDigest, load_own};
 use crate::sandbox::folders::Stuck;
-use crate::sandbox::http::Refused;
 use crate::sandbox::pace::{Pace, note_tick};
+use crate::sandbox::refused::Refused;
 use crate::sandbox::shards::{Index, Shard, Shards};
 use crate::sandbox::slow::threads;
 use crate::sandbox::state::{HostCalls, State};
@@ -158,7 +158,7 @@ pub struct Report {
     pub log_dropped: u64,
     /// Bytes in all linear memories at the end, which is their peak.
     pub memory_peak: usize,
-    /// What was refused of its requests over the network; a few, each once.
+    /// What was refused of its requests over the network, and in its folders; a few, each once.
     pub refused: Vec<Refused>,
 }
 

@@ -16,6 +16,7 @@ mod folders;
 mod http;
 mod limiter;
 mod pace;
+mod refused;
 mod shards;
 mod slow;
 mod state;
@@ -28,7 +29,8 @@ pub use call::{Content, Definition, Failure, Hints, LogLine, Places, Prepared, P
 pub(crate) use compile::AT_ONCE;
 pub use compile::{COMPILER_ARGUMENT, Compiler, compiler_main};
 pub use engine::{Allocator, Sandbox, engine_config};
+pub use http::Secret;
 pub(crate) use http::is_ours;
-pub use http::{Refused, Secret};
+pub use refused::{ReadOnly, Refused};
 pub use slow::bound_file_threads;
 pub use wasi::{Folder, Reach, ReachError};

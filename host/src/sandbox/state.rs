@@ -6,7 +6,7 @@ use crate::sandbox::folders::{Folders, Stuck};
 use crate::sandbox::http::{Http, Network};
 use crate::sandbox::limiter::Limiter;
 use crate::sandbox::store::OwnStore;
-use crate::sandbox::wasi::Reach;
+use crate::sandbox::wasi::{Granted, Reach};
 use crate::sandbox::written::Written;
 use palisade_policy::{Limit, Limits};
 use std::sync::Arc;
@@ -34,6 +34,7 @@ pub(crate) struct State {
     host_calls_max: u64,
     pub(crate) written: Option<Written>,
     stuck: Stuck,
+    granted: Option<Arc<[Granted]>>,
     pub(crate) http: Http,
     /// Its own, where it was granted one.
     pub(crate) store: Option<OwnStore>,
@@ -50,6 +51,7 @@ impl State {
         let written = reach.writes().then(|| Written::new(limits));
         Self {
             written,
+            granted: reach.granted(),
             store: reach.store().map(|store| OwnStore::new(store, limits)),
             ..Self::with(reach.context(), reach.network(), limits, run, stuck)
         }
@@ -76,6 +78,7 @@ impl State {
             host_calls_max: limits.get(Limit::HostCalls),
             written: None,
             stuck,
+            granted: None,
             http: Http::new(network, limits),
             store: None,
         }
@@ -101,7 +104,8 @@ impl State {
     pub(crate) fn folders(&mut self) -> Folders<'_> {
         self.count();
         let inner = WasiFilesystemCtxView { ctx: self.wasi.filesystem(), table: &mut self.table };
-        Folders { inner, written: self.written.as_ref(), stuck: &self.stuck }
+        let granted = self.granted.as_deref().unwrap_or_default();
+        Folders { inner, written: self.written.as_ref(), stuck: &self.stuck, granted, notes: self.http.notes() }
     }
 
     pub(crate) fn http(&mut self) -> WasiHttpCtxView<'_> {

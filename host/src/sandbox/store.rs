@@ -10,7 +10,7 @@
 
 use crate::files::open_private;
 use crate::sandbox::bindings::palisade::plugin::store::{self, StoreError};
-use crate::sandbox::http::Refused;
+use crate::sandbox::refused::Refused;
 use crate::sandbox::state::State;
 use palisade_policy::{Limit, Limits};
 use redb::backends::FileBackend;

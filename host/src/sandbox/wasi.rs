@@ -5,7 +5,9 @@ use crate::sandbox::store::Store;
 use palisade_policy::{Access, FolderGrant, NetOrigin};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use wasmtime_wasi::filesystem::WasiFilesystemCtx;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemCtx, WasiFilesystemCtxView};
+use wasmtime_wasi::p2::bindings::filesystem::preopens::Host as _;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder};
 
 /// A folder to open for a component.
@@ -15,6 +17,7 @@ pub type Folder = FolderGrant;
 #[derive(Clone, Default)]
 pub struct Reach {
     filesystem: WasiFilesystemCtx,
+    granted: Option<Arc<[Granted]>>,
     writes: bool,
     variables: Vec<(String, String)>,
     network: Option<Arc<Network>>,
@@ -25,6 +28,12 @@ impl std::fmt::Debug for Reach {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Reach").finish_non_exhaustive()
     }
+}
+
+/// A folder as it was granted, and the handle the guest has of it: what is refused in it is told under its name.
+pub(crate) struct Granted {
+    pub(crate) folder: Folder,
+    pub(crate) handle: Arc<std::fs::File>,
 }
 
 /// A granted folder that could not be opened.
@@ -56,8 +65,11 @@ impl Reach {
             builder.preopened_dir(handle_path(&folder.host, &handle), &folder.guest, perms).map_err(|e| refuse(e.to_string()))?;
         }
         let mut ctx = builder.build();
+        let mut filesystem = std::mem::take(ctx.filesystem());
+        let granted = handles(&mut filesystem).zip(folders).map(|(handle, folder)| Granted { folder: folder.clone(), handle });
+        let granted = (!folders.is_empty()).then(|| granted.collect());
         let writes = folders.iter().any(|folder| folder.access == Access::Write);
-        Ok(Self { filesystem: std::mem::take(ctx.filesystem()), writes, variables, network: None, store: None })
+        Ok(Self { filesystem, granted, writes, variables, network: None, store: None })
     }
 
     /// The same, with origins it may send requests to, and secrets that are added to them.
@@ -82,6 +94,11 @@ impl Reach {
     /// Where requests may go; `None` where nowhere.
     pub(crate) fn network(&self) -> Option<Arc<Network>> {
         self.network.clone()
+    }
+
+    /// The folders as they were granted.
+    pub(crate) fn granted(&self) -> Option<Arc<[Granted]>> {
+        self.granted.clone()
     }
 
     /// Whether any folder may be written.
@@ -136,6 +153,16 @@ impl wasmtime_wasi::HostMonotonicClock for Fixed {
     fn now(&self) -> u64 {
         0
     }
+}
+
+/// The handles that a guest gets, in the order in which they were opened. The engine gives them to guests alone.
+fn handles(filesystem: &mut WasiFilesystemCtx) -> impl Iterator<Item = Arc<std::fs::File>> + use<> {
+    let mut table = ResourceTable::new();
+    let opened = WasiFilesystemCtxView { ctx: filesystem, table: &mut table }.get_directories().unwrap_or_default();
+    opened.into_iter().filter_map(move |(fd, _)| match table.delete(fd) {
+        Ok(Descriptor::Dir(folder)) => Some(folder.dir),
+        _ => None,
+    })
 }
 
 fn open_folder(path: &Path) -> std::io::Result<std::os::fd::OwnedFd> {

@@ -15,6 +15,7 @@ mod connect;
 mod tests;
 
 use crate::clean;
+use crate::sandbox::refused::{Notes, Refused};
 use crate::sandbox::state::State;
 use body::Bounded;
 use bytes::Bytes;
@@ -22,8 +23,7 @@ use connect::{Resolve, System, Why};
 use http::{HeaderName, HeaderValue, Method, Request, Response, header};
 use http_body_util::BodyExt;
 use palisade_policy::{Limit, Limits, NetHost, NetOrigin};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio_rustls::rustls::ClientConfig;
@@ -36,8 +36,6 @@ use wasmtime_wasi_http::{Error, ForbiddenHeaderFilter, RequestOptions, WasiBody,
 const LOOKUPS: usize = 4;
 /// Most headers of a response.
 const HEADERS: usize = 100;
-/// Most refusals of one call that are kept for the operator.
-const NOTED: usize = 4;
 /// Most bytes of a piece of a request's body, and of the fields a guest makes.
 const CHUNK: usize = 64 * 1024;
 
@@ -89,42 +87,6 @@ impl Network {
     }
 }
 
-/// A request that did not go out, or an answer that was not taken; for the operator.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refused {
-    /// Nobody granted this origin.
-    NotGranted(NetOrigin),
-    /// Why else, in one cleaned sentence without path and query.
-    Because(String),
-}
-
-/// What was refused during one call.
-#[derive(Debug, Clone, Default)]
-struct Notes(Arc<(Mutex<Vec<Refused>>, AtomicUsize)>);
-
-impl Notes {
-    fn add(&self, refused: Refused) {
-        if let Ok(mut notes) = self.0.0.lock()
-            && !notes.contains(&refused)
-        {
-            if notes.len() < NOTED {
-                notes.push(refused);
-            } else {
-                self.0.1.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-    }
-
-    fn take(&self) -> Vec<Refused> {
-        let mut notes = self.0.0.lock().map(|mut notes| std::mem::take(&mut *notes)).unwrap_or_default();
-        match self.0.1.load(Ordering::Relaxed) {
-            0 => {}
-            more => notes.push(Refused::Because(format!("{more} more requests were refused"))),
-        }
-        notes
-    }
-}
-
 /// The bounds of a call's requests.
 #[derive(Debug, Clone, Copy)]
 struct Bounds {
@@ -166,9 +128,14 @@ impl Http {
         WasiHttpCtxView { hooks: &mut self.hooks, table, ctx: &mut self.ctx }
     }
 
+    /// Where what is refused is kept for the operator; nothing is allocated before there is something.
+    pub(crate) fn notes(&mut self) -> &mut Option<Notes> {
+        &mut self.hooks.notes
+    }
+
     /// Keeps something for the operator.
     pub(crate) fn note(&mut self, refused: Refused) {
-        self.hooks.notes.get_or_insert_default().add(refused);
+        self.notes().get_or_insert_default().add(refused);
     }
 
     /// What was refused until now.

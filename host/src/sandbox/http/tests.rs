@@ -2,10 +2,12 @@
 
 use super::connect::{Task, connect, runtime, trusting};
 use super::*;
+use crate::sandbox::refused::NOTED;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, TcpListener};
+use std::sync::Mutex;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned, crypto::ring};
 
@@ -94,7 +96,7 @@ async fn the_operator_reads_of_a_few_refusals_and_how_many_there_were() {
         assert!(Box::into_pin(answer).await.is_err());
     }
     let read = hooks.notes.as_ref().unwrap().take();
-    assert_eq!((read.len(), &read[NOTED]), (NOTED + 1, &Refused::Because("6 more requests were refused".to_owned())));
+    assert_eq!((read.len(), &read[NOTED]), (NOTED + 1, &Refused::Because("6 more were refused".to_owned())));
 }
 
 /// A TLS server for one connection that shows this certificate and answers a request.
