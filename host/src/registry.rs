@@ -102,6 +102,13 @@ pub(crate) fn servers(settings: &Settings, options: &LoadOptions<'_>, loaded: &m
         };
         match tools {
             Ok((tools, specs)) => {
+                let limits = &settings.limits;
+                let mut running = options.before.into_iter().flat_map(|host| &host.servers);
+                // One that runs already, and is what it was, runs on.
+                if let Some(server) = running.find(|server| server.identity == entry.identity() && server.goes_on(&tools, limits)) {
+                    servers.accepted.push((server.clone(), specs));
+                    continue;
+                }
                 let server = Server::new(entry.clone(), tools, &settings.home, settings.workspace.folder.path(), &settings.limits);
                 let server = match options.compiler {
                     Some(program) => server.supervised_by(program),

@@ -1,22 +1,16 @@
 //! External MCP servers: behind the gate, inside their fence, and gone when they should be.
 
-use palisade_tests::{Answer, World, binary};
+use palisade_tests::{Answer, World, binary, mcp_fixture};
 use serde_json::{Value, json};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
-
-fn fixture() -> PathBuf {
-    let path = binary().with_file_name("mcp_fixture");
-    assert!(path.exists(), "{} is not built; run make test", path.display());
-    path
-}
 
 /// A world whose user names a server for each of these modes, by the mode's name, with more lines for each.
 fn world(modes: &[&str], more: &str) -> World {
     let world = World::new();
     let flag = world.path("home/changed");
-    let entry =
-        |mode: &&str| format!("[mcp.{mode}]\ncommand = \"{}\"\nargs = [\"{mode}\", \"{}\"]\n{more}\n", fixture().display(), flag.display());
+    let entry = |mode: &&str| {
+        format!("[mcp.{mode}]\ncommand = \"{}\"\nargs = [\"{mode}\", \"{}\"]\n{more}\n", mcp_fixture().display(), flag.display())
+    };
     let limits = "[limits]\ntime = \"3s\"\nmcp_start = \"3s\"\nchild_grace = \"200ms\"\n";
     world.user_config(&format!("profile = \"trusted\"\n{limits}{}", modes.iter().map(entry).collect::<String>()));
     world
@@ -228,7 +222,7 @@ fn of_twenty_servers_of_which_one_hangs_the_rest_answer_within_their_own_time() 
     let world = World::new();
     let entry = |i: u32| {
         let mode = if i == 7 { "deaf" } else { "good" };
-        format!("[mcp.s{i}]\ncommand = \"{}\"\nargs = [\"{mode}\", \"{}\"]\n", fixture().display(), world.path("home/none").display())
+        format!("[mcp.s{i}]\ncommand = \"{}\"\nargs = [\"{mode}\", \"{}\"]\n", mcp_fixture().display(), world.path("home/none").display())
     };
     let limits = "[limits]\nmcp_start = \"20s\"\ntime = \"20s\"\n";
     world.user_config(&format!("profile = \"trusted\"\n{limits}{}", (0..20).map(entry).collect::<String>()));
@@ -276,12 +270,12 @@ fn a_server_that_ended_is_started_again_and_one_that_changes_its_tools_while_it_
     let listed = server.ask("tools/list", &json!({})).expect("an answer");
     let names: Vec<&str> = listed["tools"].as_array().unwrap().iter().map(|t| t["name"].as_str().unwrap()).collect();
     assert!(!names.contains(&"good__echo") && names.contains(&"good__look"), "{names:?}");
-    for line in left(&world).iter().filter(|line| line.starts_with(&fixture().display().to_string())) {
+    for line in left(&world).iter().filter(|line| line.starts_with(&mcp_fixture().display().to_string())) {
         assert!(line.contains("good"), "{line}");
     }
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
         let line = String::from_utf8_lossy(&std::fs::read(entry.path().join("cmdline")).unwrap_or_default()).replace('\0', " ");
-        let mine = line.starts_with(&fixture().display().to_string()) && line.contains(&world.path("home").display().to_string());
+        let mine = line.starts_with(&mcp_fixture().display().to_string()) && line.contains(&world.path("home").display().to_string());
         let pid = entry.file_name().to_str().and_then(|pid| pid.parse().ok()).and_then(rustix::process::Pid::from_raw);
         if let (true, Some(pid)) = (mine, pid) {
             rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();

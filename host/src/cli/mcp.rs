@@ -59,7 +59,7 @@ async fn list(context: &Context) -> Result<ExitCode, Error> {
     }
     let mut servers: Vec<Value> = host.servers().iter().map(|server| state(host, server, &seen[server.entry.name.as_str()])).collect();
     let held = |entry: &ServerEntry| json!({"name": entry.name.as_str(), "state": "held", "source": entry.origin.to_string()});
-    servers.extend(host.held().iter().map(held));
+    servers.extend(host.unaccepted().iter().map(held));
     context.out.payload(&json!({"servers": servers}), || {
         if servers.is_empty() {
             return format!("no servers: {}", palisade::session::init(host)["mcp_prefetch"].reason);

@@ -167,11 +167,22 @@ pub struct Settings {
     pub(crate) bounds: Bounds,
     /// The flags that named workspace and config: a command to paste needs them too.
     pub(crate) places: Vec<(&'static str, PathBuf)>,
+    /// The user's config.
+    pub(crate) config: PathBuf,
     /// What a person should know.
     pub warnings: Vec<String>,
 }
 
 impl Settings {
+    /// The user's own files that decide what is loaded, whether they are there or not.
+    pub(crate) fn own_files(&self) -> Vec<PathBuf> {
+        let state = &self.home.state;
+        let mut files = vec![self.config.clone(), state.join("grants.json"), installed::registry(&self.home)];
+        files.push(TrustRecord::file(&self.home, self.workspace.folder.path()));
+        files.extend(self.servers.iter().map(|entry| crate::mcp::Accepted::file(&self.home, entry)));
+        files
+    }
+
     /// Reads the config files and merges them with the options.
     ///
     /// # Errors
@@ -295,6 +306,7 @@ impl Merge<'_> {
             session_dir,
             bounds,
             places,
+            config: self.user_path,
             warnings,
         })
     }

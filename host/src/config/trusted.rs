@@ -40,12 +40,17 @@ pub struct TrustRecord {
 }
 
 impl TrustRecord {
+    /// Where the record of a workspace stands.
+    pub(crate) fn file(home: &Home, root: &Path) -> PathBuf {
+        home.state.join("trust").join(format!("{}.json", digest(root)))
+    }
+
     /// The record of a workspace; `None` where there is none.
     ///
     /// # Errors
     /// [`Kind::Config`] where it is damaged, of another path, or not the user's alone.
     pub fn read(home: &Home, root: &Path) -> Result<Option<Self>, Error> {
-        let path = path(home, root);
+        let path = Self::file(home, root);
         let Some(bytes) = read_private(&path, MAX)? else { return Ok(None) };
         let record: Option<Self> = serde_json::from_slice(&bytes).ok();
         match record {
@@ -59,7 +64,7 @@ impl TrustRecord {
     /// # Errors
     /// [`Kind::Io`].
     pub fn write(home: &Home, root: &Path, files: Files) -> Result<(), Error> {
-        let path = path(home, root);
+        let path = Self::file(home, root);
         make_folder(&home.state.join("trust"))?;
         let workspace = root.to_str().ok_or_else(|| Error::new(Kind::Usage, "the workspace's path is not text"))?.to_owned();
         let record = Self { version: VERSION, workspace, since: now(), files };
@@ -72,7 +77,7 @@ impl TrustRecord {
     /// # Errors
     /// [`Kind::Io`].
     pub fn remove(home: &Home, root: &Path) -> Result<bool, Error> {
-        match std::fs::remove_file(path(home, root)) {
+        match std::fs::remove_file(Self::file(home, root)) {
             Ok(()) => Ok(true),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
             Err(e) => Err(Error::io("the trust record", &e)),
@@ -86,10 +91,6 @@ impl TrustRecord {
         let other = now.iter().filter(|(name, digest)| self.files.get(*name) != Some(*digest)).map(|(name, _)| name);
         gone.chain(other).cloned().collect()
     }
-}
-
-fn path(home: &Home, root: &Path) -> PathBuf {
-    home.state.join("trust").join(format!("{}.json", digest(root)))
 }
 
 /// Every file of a workspace that names a source or is part of one, as it is now.

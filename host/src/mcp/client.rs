@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 /// The first wait before a server that ended is started again; it doubles each time, up to [`LONGEST`].
 const FIRST: Duration = Duration::from_secs(1);
@@ -116,6 +116,12 @@ impl Server {
             places: Semaphore::new(limits.size(Limit::InFlightSource).min(Semaphore::MAX_PERMITS)),
             entry,
         }
+    }
+
+    /// Whether it is still what these tools and limits make it.
+    pub(crate) fn goes_on(&self, tools: &[Definition], limits: &Limits) -> bool {
+        let same = |tool: &Definition| self.accepted.get(&tool.name).is_some_and(|known| difference(known, tool).is_none());
+        self.limits == *limits && tools.len() == self.accepted.len() && tools.iter().all(same)
     }
 
     /// The limits of its calls.
@@ -221,7 +227,12 @@ impl Server {
             };
             Some((name.clone(), why))
         };
-        *self.changed.write().unwrap_or_else(PoisonError::into_inner) = self.accepted.iter().filter_map(differs).collect();
+        let changed: BTreeMap<String, String> = self.accepted.iter().filter_map(differs).collect();
+        let mut known = self.changed.write().unwrap_or_else(PoisonError::into_inner);
+        if *known != changed {
+            *known = changed;
+            CHANGES.send_modify(|changes| *changes += 1);
+        }
     }
 
     async fn connect(&self) -> Result<Connection, String> {
@@ -319,6 +330,14 @@ impl Server {
             connection.close().await;
         }
     }
+}
+
+/// Counts how often a tool of a server became another, or the accepted one again.
+static CHANGES: LazyLock<watch::Sender<u64>> = LazyLock::new(|| watch::channel(0).0);
+
+/// Tells when a tool of an external server became another.
+pub(crate) fn changes() -> watch::Receiver<u64> {
+    CHANGES.subscribe()
 }
 
 /// Servers that were started by this process.
