@@ -5,13 +5,14 @@
 
 use super::file::{Placed, Source};
 use super::grants::Grants;
-use super::hex;
-use crate::error::Error;
+use super::{FILE_MAX, Scope, Workspace, hex};
+use crate::error::{Error, Kind};
+use crate::files::ReadError;
 use palisade_policy::{Access, FolderPath, Identity, Origin, SourceName};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use toml::Spanned;
 
@@ -44,6 +45,8 @@ struct FsTable {
 pub struct ServerEntry {
     /// The source part of its tools' ids.
     pub name: SourceName,
+    /// Who named it: the user's config, or the workspace's `.mcp.json`.
+    pub scope: Scope,
     /// Where it was named.
     pub origin: Origin,
     /// The program: a path, or a name that `PATH` leads to.
@@ -58,6 +61,42 @@ pub struct ServerEntry {
     pub net: bool,
     /// Whether it runs without a fence.
     pub unfenced: bool,
+    /// Which variables `${VAR}` may read; `None` for any, which the user's own entries may.
+    pub variables: Option<Vec<String>>,
+    /// The workspace it was named in; of the user's config, any.
+    workspace: Option<PathBuf>,
+}
+
+/// What a person left open to a server that a workspace named, when it was accepted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Allowed {
+    /// Folders, as `read:PATH` or `write:PATH`.
+    pub fs: Vec<String>,
+    /// The internet.
+    pub net: bool,
+    /// No fence.
+    pub unfenced: bool,
+    /// Variables that its `${VAR}` may read.
+    pub env: Vec<String>,
+}
+
+impl Allowed {
+    /// The folders, parsed.
+    ///
+    /// # Errors
+    /// One sentence, for a text that is neither `read:PATH` nor `write:PATH`.
+    pub fn folders(&self) -> Result<Vec<(String, FolderPath, Access)>, String> {
+        let one = |text: &String| {
+            let (access, path) = match text.split_once(':') {
+                Some(("read", path)) => (Access::Read, path),
+                Some(("write", path)) => (Access::Write, path),
+                _ => return Err(format!("`{}` is neither read:PATH nor write:PATH", crate::clean::line(text, 200))),
+            };
+            Ok((path.to_owned(), FolderPath::from_str(path).map_err(|e| e.to_string())?, access))
+        };
+        self.fs.iter().map(one).collect()
+    }
 }
 
 impl ServerEntry {
@@ -68,14 +107,23 @@ impl ServerEntry {
             Ok(folders) => folders.iter().map(|(_, path, access)| format!("{access}:{}", path.display())).collect(),
             Err(_) => Vec::new(),
         };
-        let all = serde_json::json!([self.command, self.args, self.env, folders, self.net, self.unfenced]);
+        let all = match self.scope {
+            // What is left open to it stands in what was accepted, and not in the workspace.
+            Scope::Workspace => serde_json::json!([self.command, self.args, self.env, self.workspace]),
+            _ => serde_json::json!([self.command, self.args, self.env, folders, self.net, self.unfenced]),
+        };
         Identity(Sha256::digest(all.to_string()).into())
     }
 
     /// The name of what is kept of it: a digest, so that no name is in a file name.
     #[must_use]
     pub fn key(&self) -> String {
-        hex(&Sha256::digest(format!("user\0{}", self.name)))
+        use std::os::unix::ffi::OsStrExt;
+        let whose = match &self.workspace {
+            Some(workspace) => [b"workspace\0", workspace.as_os_str().as_bytes()].concat(),
+            None => b"user".to_vec(),
+        };
+        hex(&Sha256::digest([whose.as_slice(), self.name.as_str().as_bytes()].join(&0)))
     }
 
     /// Program and arguments, as written.
@@ -126,9 +174,144 @@ pub(super) fn entries(source: &Source<'_>, grants: &Grants<'_>) -> Result<Vec<Se
         }
         let origin = source.origin(at);
         let (command, args) = (table.command.get_ref().clone(), table.args.clone());
-        entries.push(ServerEntry { name, origin, command, args, env, folders, net: table.net, unfenced: table.unfenced });
+        entries.push(ServerEntry {
+            name,
+            scope: Scope::User,
+            origin,
+            command,
+            args,
+            env,
+            folders,
+            net: table.net,
+            unfenced: table.unfenced,
+            variables: None,
+            workspace: None,
+        });
     }
     Ok(entries)
+}
+
+/// The workspace's file of servers, in the format that agents read.
+pub const SERVERS_FILE: &str = ".mcp.json";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    #[serde(default, rename = "type")]
+    kind: Option<String>,
+    command: String,
+    #[serde(default)]
+    args: Vec<String>,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
+}
+
+/// Servers, and what in a file is none, by its name.
+pub type Listed = (Vec<ServerEntry>, Vec<(String, Error)>);
+
+/// The user's servers, and those of the workspace that have none of their names.
+pub(super) fn with_workspace(mut servers: Vec<ServerEntry>, workspace: &Workspace) -> Listed {
+    let broken = |error: Error| (SERVERS_FILE.to_owned(), error);
+    let read = workspace.folder.read(SERVERS_FILE, FILE_MAX).map_err(|e| match e {
+        ReadError::Missing => None,
+        e => Some(broken(Error::new(Kind::Config, format!("{SERVERS_FILE}: {e}")))),
+    });
+    let bytes = match read {
+        Ok(bytes) => bytes,
+        Err(error) => return (servers, error.into_iter().collect()),
+    };
+    match workspace_entries(&bytes, workspace.folder.path()) {
+        Err(error) => (servers, vec![broken(error)]),
+        Ok((entries, mut refused)) => {
+            for entry in entries {
+                if servers.iter().any(|own| own.name == entry.name) {
+                    let error =
+                        Error::new(Kind::Config, format!("{}: your own server has the name `{}` too, and stays", entry.origin, entry.name));
+                    refused.push((String::new(), error));
+                } else {
+                    servers.push(entry);
+                }
+            }
+            (servers, refused)
+        }
+    }
+}
+
+/// The servers of a workspace's `.mcp.json`, and why others in it are none: each by its name.
+///
+/// # Errors
+/// [`crate::error::Kind::Config`] where the file is no such document.
+pub fn workspace_entries(bytes: &[u8], workspace: &Path) -> Result<Listed, Error> {
+    #[derive(Deserialize)]
+    struct File {
+        #[serde(default, rename = "mcpServers")]
+        servers: serde_json::Map<String, serde_json::Value>,
+    }
+    let source = Source::new(SERVERS_FILE, bytes, Kind::Config)?;
+    let file: File = serde_json::from_slice(bytes).map_err(|e| {
+        let at = source.text.split_inclusive('\n').take(e.line().saturating_sub(1)).map(str::len).sum();
+        source.error(at, &format!("it is not a JSON object with `mcpServers`: {}", crate::clean::line(&e.to_string(), 200)))
+    })?;
+    if file.servers.len() > MOST {
+        return Err(source.error(0, &format!("`mcpServers`: more than {MOST} entries")));
+    }
+    let (mut entries, mut refused) = (Vec::new(), Vec::new());
+    for (name, value) in file.servers {
+        let quoted = serde_json::to_string(&name).unwrap_or_default();
+        let at = source.text.find(&quoted).unwrap_or(0);
+        let shown = crate::clean::line(&name, 64);
+        let refuse = |why: String| (name.clone(), source.error(at, &format!("`mcpServers.{shown}`: {why}")));
+        if value.get("url").is_some() {
+            refused.push(refuse("servers by URL are not spoken to yet".to_owned()));
+            continue;
+        }
+        let written: Written = match serde_json::from_value(value) {
+            Ok(written) => written,
+            Err(e) => {
+                refused.push(refuse(e.to_string()));
+                continue;
+            }
+        };
+        let texts = written.args.iter().chain(written.env.keys()).chain(written.env.values());
+        let nul = texts.chain([&written.command]).any(|text| text.contains('\0'));
+        let odd = written.env.keys().any(|name| name.is_empty() || name.contains('='));
+        let name = match SourceName::parse(&name) {
+            Ok(name) if !nul && !odd && written.kind.as_deref().is_none_or(|kind| kind == "stdio") => name,
+            Ok(_) => {
+                refused.push(refuse("its type, or a text in it, is not one that a process can be started with".to_owned()));
+                continue;
+            }
+            Err(_) => {
+                refused.push(refuse("a name is `[a-z][a-z0-9]*([-_][a-z0-9]+)*`, at most 64 bytes".to_owned()));
+                continue;
+            }
+        };
+        entries.push(ServerEntry {
+            name,
+            scope: Scope::Workspace,
+            origin: source.origin(at),
+            command: written.command,
+            args: written.args,
+            env: written.env.into_iter().collect(),
+            folders: Ok(Vec::new()),
+            net: false,
+            unfenced: false,
+            variables: Some(Vec::new()),
+            workspace: Some(workspace.to_owned()),
+        });
+    }
+    // One that leads to this very program is no server behind it.
+    entries.retain(|entry| !is_self(&entry.command));
+    Ok((entries, refused))
+}
+
+/// Most entries of a `.mcp.json`.
+const MOST: usize = 256;
+
+fn is_self(command: &str) -> bool {
+    let path = Path::new(command);
+    let same = std::env::current_exe().and_then(std::fs::canonicalize).ok().zip(std::fs::canonicalize(path).ok());
+    same.map_or_else(|| path.file_name().is_some_and(|name| name == "palisade"), |(this, that)| this == that)
 }
 
 /// A text with `${VAR}` and `${VAR:-default}` replaced by what `lookup` says.

@@ -12,10 +12,10 @@ use super::child::{self, Child};
 use super::remote::{Handler, LINE, contents, list};
 use super::start::Start;
 use crate::clean;
-use crate::config::{Home, ServerEntry};
+use crate::config::{Allowed, Home, Scope, ServerEntry, Settings};
 use crate::error::{Error, Kind};
 use crate::sandbox::{Definition, Failure, Report, Run};
-use palisade_policy::{Identity, Limit, Limits};
+use palisade_policy::{Access, FolderPath, Identity, Limit, Limits};
 use rmcp::model::{CallToolRequestParams, ClientRequest, ProtocolVersion, Request};
 use rmcp::service::{ClientLifecycleMode, Peer, PeerRequestOptions, RunningService};
 use rmcp::transport::async_rw::AsyncRwTransport;
@@ -428,6 +428,24 @@ fn with_last_line(why: String, kept: &Mutex<Vec<u8>>) -> String {
 ///
 /// # Errors
 /// [`Kind::Config`] where what was accepted is damaged.
-pub(crate) fn accepted(home: &Home, entry: &ServerEntry) -> Result<Option<Vec<Definition>>, Error> {
-    Ok(Accepted::read(home, entry)?.map(|accepted| accepted.tools))
+pub(crate) fn accepted(settings: &Settings, entry: &mut ServerEntry) -> Result<Option<Vec<Definition>>, Error> {
+    let Some(accepted) = Accepted::read(&settings.home, entry)? else { return Ok(None) };
+    if entry.scope == Scope::Workspace {
+        open(settings, entry, &accepted.allowed);
+    }
+    Ok(Some(accepted.tools))
+}
+
+/// Leaves open to a server of a workspace what a person allowed it, within the bounds of grants.
+pub fn open(settings: &Settings, entry: &mut ServerEntry, allowed: &Allowed) {
+    let folder = |(written, path, access): (String, FolderPath, Access)| {
+        let resolved = settings.workspace.resolve(&path).and_then(|folder| {
+            settings.bounds.check(&settings.workspace, &folder, access)?;
+            Ok(folder)
+        });
+        resolved.map(|folder| (written.clone(), folder, access)).map_err(|why| format!("its folder {}: {why}", clean::line(&written, 200)))
+    };
+    entry.folders = allowed.folders().and_then(|folders| folders.into_iter().map(folder).collect());
+    (entry.net, entry.unfenced) = (allowed.net, allowed.unfenced);
+    entry.variables = Some(allowed.env.clone());
 }

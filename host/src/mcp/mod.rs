@@ -15,7 +15,7 @@ mod start;
 
 pub use accepted::{Accepted, difference};
 pub use child::{LAUNCHER_ARGUMENT, SUPERVISOR_ARGUMENT, launcher_main, supervisor_main};
-pub use client::{Seen, Server, close_all};
+pub use client::{Seen, Server, close_all, open};
 pub(crate) use client::{accepted, changes};
 pub use http::{Guard, PATH, listen, serve_http};
 pub use server::{Events, Hosts, instructions, serve};

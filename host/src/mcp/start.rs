@@ -2,7 +2,7 @@
 
 use super::child::{self, Fence};
 use crate::clean;
-use crate::config::{Home, ServerEntry, expand, make_folder, secret};
+use crate::config::{Home, Scope, ServerEntry, expand, make_folder, secret};
 use palisade_policy::{Access, Limit, Limits};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -31,9 +31,19 @@ impl Start {
         if let (false, Some(why)) = (entry.unfenced, child::enforced()) {
             return Err(format!("it cannot be fenced: {why}; its entry may say `unfenced = true`"));
         }
-        let lookup = |name: &str| secret(home, name).map_err(|e| e.message);
+        let lookup = |name: &str| match &entry.variables {
+            Some(allowed) if !allowed.iter().any(|one| one == name) => {
+                Err(format!("nobody left the variable {name} open to it: palisade mcp accept {} --env {name}", entry.name))
+            }
+            _ => secret(home, name).map_err(|e| e.message),
+        };
         let put_in = |text: &String| expand(text, &lookup);
-        let program = find(&put_in(&entry.command)?)?;
+        let command = put_in(&entry.command)?;
+        let command = match entry.scope {
+            Scope::Workspace if command.contains('/') => workspace.join(&command).display().to_string(),
+            _ => command,
+        };
+        let program = find(&command)?;
         if std::env::current_exe().and_then(std::fs::canonicalize).is_ok_and(|this| this == program) {
             return Err("its program is Palisade itself".to_owned());
         }
@@ -44,8 +54,10 @@ impl Start {
             make_folder(folder).map_err(|e| e.message)?;
         }
         let folders = entry.folders.clone()?;
+        // What a workspace names is named from there.
+        let base = (entry.scope == Scope::Workspace).then_some(workspace);
         let by = |wanted: Access| folders.iter().filter(move |(_, _, access)| *access == wanted).map(|(_, path, _)| path.clone());
-        let mut read: Vec<PathBuf> = by(Access::Read).chain(installation(&program, &args)).collect();
+        let mut read: Vec<PathBuf> = by(Access::Read).chain(installation(&program, &args, base)).collect();
         read.push(program.clone());
         let write = by(Access::Write).chain([private.clone(), temporary.clone()]).collect();
         let inherited = |name: &str| std::env::var(name).ok().map(|value| (name.to_owned(), value));
@@ -68,7 +80,8 @@ impl Start {
         };
         let argv = std::iter::once(program.into_os_string()).chain(args.into_iter().map(OsString::from)).collect();
         // Where the workspace is open to it, it starts there.
-        let folder = if folders.iter().any(|(_, path, _)| workspace.starts_with(path)) { workspace.to_owned() } else { private };
+        let folder =
+            if base.is_some() || folders.iter().any(|(_, path, _)| workspace.starts_with(path)) { workspace.to_owned() } else { private };
         Ok(Self { fence, argv, env, folder })
     }
 }
@@ -94,7 +107,7 @@ fn find(command: &str) -> Result<PathBuf, String> {
 
 /// What must be read besides the system's own folders, so that servers start that are installed below a home: the prefix of
 /// the program, and the package that a script among the arguments belongs to.
-fn installation(program: &Path, args: &[String]) -> Vec<PathBuf> {
+fn installation(program: &Path, args: &[String], base: Option<&Path>) -> Vec<PathBuf> {
     let is_home = |folder: &Path| crate::config::user_home().is_some_and(|home| home.starts_with(folder));
     let mut folders = Vec::new();
     if let Some(bin) = program.parent() {
@@ -108,8 +121,9 @@ fn installation(program: &Path, args: &[String]) -> Vec<PathBuf> {
         }
     }
     for arg in args {
-        let Ok(script) = std::fs::canonicalize(arg) else { continue };
-        if !Path::new(arg).is_absolute() || !script.is_file() {
+        let named = base.map_or_else(|| PathBuf::from(arg), |base| base.join(arg));
+        let Ok(script) = std::fs::canonicalize(&named) else { continue };
+        if !named.is_absolute() || !script.is_file() {
             continue;
         }
         let package = |folder: &&Path| ["package.json", "pyproject.toml"].iter().any(|name| folder.join(name).is_file());
