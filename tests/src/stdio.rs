@@ -3,7 +3,7 @@
 use crate::World;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 /// A server that is asked over its pipes; killed when it is dropped.
 #[derive(Debug)]
@@ -22,7 +22,14 @@ impl Server {
     #[must_use]
     pub fn start(world: &World, args: &[&str]) -> Self {
         let mut command = world.command(args);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the server starts");
+        command.stderr(Stdio::null());
+        Self::of(command)
+    }
+
+    /// Starts what a command says, and says hello.
+    #[must_use]
+    pub fn of(mut command: Command) -> Self {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the server starts");
         let output = BufReader::new(child.stdout.take().expect("a pipe"));
         let mut server = Self { input: child.stdin.take(), child, output, asked: 0, heard: Vec::new() };
         let client = json!({"name": "test", "version": "1"});

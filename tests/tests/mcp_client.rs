@@ -170,6 +170,8 @@ fn what_a_server_says_is_cleaned_bounded_and_kept_apart_by_kind() {
             {"type": "text", "text": "[a link](file:///etc/passwd)"}, {"type": "text", "text": "inside"},
         ])
     );
+    let shown = world.palisade(&["call", "good/kinds"]).expect(0).stdout;
+    assert!(shown.starts_with("[from the MCP server good]\n{\n  \"a\": 1\n}\nred text\n"), "{shown}");
     let record = call(&world, "good/fail", json!({"text": "no \u{1b}[31mway"})).expect(4).json();
     assert_eq!(record["error"], json!({"kind": "tool-failed", "message": "no way"}));
     let record = call(&world, "good/big", json!({"bytes": 5 << 20})).expect(5).json();
