@@ -300,12 +300,12 @@ fn a_server_that_ended_is_started_again_and_one_that_changes_its_tools_while_it_
 fn an_entry_that_is_wrong_or_leads_to_palisade_itself_is_refused() {
     for (entry, why) in [
         ("[mcp.Bad]\ncommand = \"a\"\n", "`mcp.Bad`: a name is"),
-        ("[mcp.a]\nargs = []\n", "missing field `command`"),
+        ("[mcp.a]\nargs = []\n", "either a `command` or a `url`"),
         ("[mcp.a]\ncommand = \"a\"\nnett = true\n", "unknown field `nett`"),
         ("[mcp.a]\ncommand = \"\"\n", "`mcp.a`: `command` is empty"),
         ("[mcp.a]\ncommand = \"a\"\nfs = [{ path = \"relative\", access = \"read\" }]\n", "`mcp.a`: `fs`:"),
         ("[mcp.a]\ncommand = \"a\"\nfs = [{ path = \"@workspace\", access = \"write\" }]\n", "may not be written"),
-        ("[mcp.a]\ncommand = \"a\"\nurl = \"https://a.example\"\n", "unknown field `url`"),
+        ("[mcp.a]\ncommand = \"a\"\nurl = \"https://a.example\"\n", "either a `command` or a `url`"),
     ] {
         let world = World::new();
         world.user_config(&format!("profile = \"trusted\"\n{entry}"));
@@ -379,7 +379,7 @@ fn entries_that_cannot_be_started_are_set_aside_alone_and_palisade_itself_is_non
     let world = listed(&json!({"command": mcp_fixture(), "args": ["good"]}));
     let file = json!({"mcpServers": {
         "site": {"command": mcp_fixture(), "args": ["good"]}, "palisade": {"command": "palisade", "args": ["serve"]},
-        "this": {"command": binary(), "args": ["serve"]}, "remote": {"url": "https://a.example/mcp"},
+        "this": {"command": binary(), "args": ["serve"]}, "remote": {"url": "http://a.example/mcp"},
         "Upper": {"command": "a"}, "odd": {"command": "a", "fs": ["/"]}, "sse": {"type": "sse", "command": "a"},
     }});
     world.write("workspace/.mcp.json", file.to_string());

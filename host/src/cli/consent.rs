@@ -68,7 +68,7 @@ async fn record_trust(context: &Context, home: &Home, yes: bool) -> Result<ExitC
         context.out.say(&format!("set aside: {}: {}", broken.source, clean::line(&broken.error.message, clean::TEXT)));
     }
     for entry in host.unaccepted().iter().filter(|entry| entry.scope == Scope::Workspace) {
-        let argv = entry.argv().into_iter().map(|word| quoted(&clean::line(word, clean::NAME))).collect::<Vec<_>>().join(" ");
+        let argv = entry.argv().iter().map(|word| quoted(&clean::line(word, clean::NAME))).collect::<Vec<_>>().join(" ");
         context.out.say(&format!(
             "{} names the MCP server {}, which runs {argv}; it is held until palisade mcp accept {}",
             entry.origin, entry.name, entry.name

@@ -164,7 +164,11 @@ fn lines(server: &Server, seen: &Seen, accepted: Option<&Accepted>) -> Vec<Strin
     let word = |text: &str| quoted(&clean::line(text, clean::NAME));
     let mut lines = vec![
         format!("{} ({}), protocol {}", entry.name, entry.origin, clean::line(&seen.protocol, 64)),
-        format!("  runs {}", entry.argv().into_iter().map(word).collect::<Vec<_>>().join(" ")),
+        format!(
+            "  {} {}",
+            if entry.remote.is_some() { "is asked at" } else { "runs" },
+            entry.argv().iter().map(|one| word(one)).collect::<Vec<_>>().join(" ")
+        ),
     ];
     lines.extend(entry.env.iter().map(|(name, value)| format!("  with {}={}", clean::line(name, 64), word(value))));
     for (path, _, access) in entry.folders.iter().flatten() {
@@ -173,6 +177,12 @@ fn lines(server: &Server, seen: &Seen, accepted: Option<&Accepted>) -> Vec<Strin
     if let Some(variables) = entry.variables.as_ref().filter(|variables| !variables.is_empty()) {
         lines.push(format!("  may read the variables {}", variables.iter().map(|one| clean::line(one, 64)).collect::<Vec<_>>().join(", ")));
     }
+    if let Some(remote) = &entry.remote {
+        // Their values are nobody's to see.
+        lines.extend(remote.headers.iter().map(|(name, _)| format!("  with the header {}", clean::line(name, 64))));
+        lines.extend(tools(seen, accepted));
+        return lines;
+    }
     lines.push(format!("  may {} the network", if entry.net { "use" } else { "not use" }));
     lines.push(format!("  fence: {}", server.fence()));
     if matches!(entry.command.rsplit('/').next(), Some("npx" | "uvx")) {
@@ -180,6 +190,13 @@ fn lines(server: &Server, seen: &Seen, accepted: Option<&Accepted>) -> Vec<Strin
             "it installs what it runs at each start, for which its fence leaves no room; install it first, and name what was installed";
         lines.push(format!("  {}: {hint}", clean::line(&entry.command, 64)));
     }
+    lines.extend(tools(seen, accepted));
+    lines
+}
+
+/// Each tool, and whether it is what was accepted.
+fn tools(seen: &Seen, accepted: Option<&Accepted>) -> Vec<String> {
+    let mut lines = Vec::new();
     let before = |tool: &Definition| accepted.and_then(|accepted| accepted.tools.iter().find(|known| known.name == tool.name));
     for tool in &seen.tools {
         let (name, about) = (clean::line(&tool.name, clean::NAME), clean::line(&tool.description, clean::TEXT));
@@ -212,7 +229,7 @@ fn document(server: &Server, seen: &Seen, accepted: Option<&Accepted>) -> Value 
     let entry = &server.entry;
     json!({
         "name": entry.name.as_str(), "source": entry.origin.to_string(), "identity": format!("sha256:{}", server.identity),
-        "argv": entry.argv().into_iter().map(|word| clean::line(word, clean::NAME)).collect::<Vec<_>>(),
+        "argv": entry.argv().iter().map(|word| clean::line(word, clean::NAME)).collect::<Vec<_>>(),
         "net": entry.net, "fence": server.fence(), "protocol": clean::line(&seen.protocol, 64),
         "tools": seen.tools.iter().map(tool).collect::<Vec<_>>(),
     })
@@ -268,8 +285,14 @@ fn import(context: &Context, yes: bool) -> Result<ExitCode, Error> {
     let mut text = String::new();
     for entry in &new {
         let mut table = toml::Table::new();
-        table.insert("command".to_owned(), entry.command.clone().into());
-        table.insert("args".to_owned(), entry.args.clone().into());
+        if let Some(remote) = &entry.remote {
+            table.insert("url".to_owned(), entry.argv().concat().into());
+            let headers = remote.headers.iter().map(|(name, value)| (name.clone(), toml::Value::from(value.clone())));
+            table.insert("headers".to_owned(), toml::Value::Table(headers.collect()));
+        } else {
+            table.insert("command".to_owned(), entry.command.clone().into());
+            table.insert("args".to_owned(), entry.args.clone().into());
+        }
         if !entry.env.is_empty() {
             let env = entry.env.iter().map(|(name, value)| (name.clone(), toml::Value::from(value.clone())));
             table.insert("env".to_owned(), toml::Value::Table(env.collect()));
@@ -284,7 +307,7 @@ fn import(context: &Context, yes: bool) -> Result<ExitCode, Error> {
         context.out.say(&format!(
             "{} runs {}",
             entry.name,
-            entry.argv().into_iter().map(|word| quoted(&clean::line(word, clean::NAME))).collect::<Vec<_>>().join(" ")
+            entry.argv().iter().map(|word| quoted(&clean::line(word, clean::NAME))).collect::<Vec<_>>().join(" ")
         ));
     }
     let config = settings.config_file().to_owned();

@@ -8,7 +8,8 @@ use super::grants::Grants;
 use super::{FILE_MAX, Scope, Workspace, hex};
 use crate::error::{Error, Kind};
 use crate::files::ReadError;
-use palisade_policy::{Access, FolderPath, Identity, Origin, SourceName};
+use crate::sandbox::is_ours;
+use palisade_policy::{Access, FolderPath, Identity, NetHost, NetOrigin, Origin, SourceName};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -20,7 +21,10 @@ use toml::Spanned;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct McpTable {
-    command: Placed,
+    command: Option<Placed>,
+    url: Option<Placed>,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
     #[serde(default)]
     args: Vec<String>,
     #[serde(default)]
@@ -49,6 +53,8 @@ pub struct ServerEntry {
     pub scope: Scope,
     /// Where it was named.
     pub origin: Origin,
+    /// The URL it is spoken to by; then there is no process.
+    pub remote: Option<Remote>,
     /// The program: a path, or a name that `PATH` leads to.
     pub command: String,
     /// Its arguments, with `${VAR}` as written.
@@ -65,6 +71,45 @@ pub struct ServerEntry {
     pub variables: Option<Vec<String>>,
     /// The workspace it was named in; of the user's config, any.
     workspace: Option<PathBuf>,
+}
+
+/// A server by its URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remote {
+    /// Where it is.
+    pub origin: NetOrigin,
+    /// Path and query.
+    pub path: String,
+    /// Headers of each request, with `${VAR}` as written.
+    pub headers: Vec<(String, String)>,
+}
+
+impl Remote {
+    /// Of a URL as it is written: https, or of this machine.
+    ///
+    /// # Errors
+    /// One sentence.
+    fn parse(url: &str, headers: Vec<(String, String)>) -> Result<Self, String> {
+        let shown = crate::clean::line(url, 200);
+        let rest = url.find("://").map_or(0, |at| at + 3);
+        let (origin, path) = url.split_at(url[rest..].find(['/', '?', '#']).map_or(url.len(), |at| rest + at));
+        let origin: NetOrigin = origin.parse().map_err(|e| format!("`{shown}` is no URL of a server: {e}"))?;
+        let plain = path.bytes().all(|b| b.is_ascii_graphic()) && !path.contains('#');
+        if !plain || matches!(origin.host, NetHost::Below(_)) {
+            return Err(format!("`{shown}` is no URL of a server"));
+        }
+        if !origin.keeps_secrets() {
+            return Err(format!("`{shown}` goes over the network in the clear; a server is spoken to over https, or on this machine"));
+        }
+        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+        let ours = |name: &str| {
+            http::HeaderName::from_bytes(name.as_bytes()).map_or(true, |name| is_ours(&name) || name.as_str().starts_with("mcp-"))
+        };
+        match headers.iter().find(|(name, _)| ours(name)) {
+            Some((name, _)) => Err(format!("`headers`: `{}` is not one that an entry sets", crate::clean::line(name, 64))),
+            None => Ok(Self { origin, path, headers }),
+        }
+    }
 }
 
 /// What a person left open to a server that a workspace named, when it was accepted.
@@ -107,12 +152,19 @@ impl ServerEntry {
             Ok(folders) => folders.iter().map(|(_, path, access)| format!("{access}:{}", path.display())).collect(),
             Err(_) => Vec::new(),
         };
-        let all = match self.scope {
+        let all = match (&self.remote, self.scope) {
+            (Some(remote), _) => serde_json::json!([remote.origin.to_string(), remote.path, remote.headers, self.workspace]),
+            (None, scope) => self.process(scope, &folders),
+        };
+        Identity(Sha256::digest(all.to_string()).into())
+    }
+
+    fn process(&self, scope: Scope, folders: &[String]) -> serde_json::Value {
+        match scope {
             // What is left open to it stands in what was accepted, and not in the workspace.
             Scope::Workspace => serde_json::json!([self.command, self.args, self.env, self.workspace]),
             _ => serde_json::json!([self.command, self.args, self.env, folders, self.net, self.unfenced]),
-        };
-        Identity(Sha256::digest(all.to_string()).into())
+        }
     }
 
     /// The name of what is kept of it: a digest, so that no name is in a file name.
@@ -126,10 +178,13 @@ impl ServerEntry {
         hex(&Sha256::digest([whose.as_slice(), self.name.as_str().as_bytes()].join(&0)))
     }
 
-    /// Program and arguments, as written.
+    /// Program and arguments, or the URL, as written.
     #[must_use]
-    pub fn argv(&self) -> Vec<&str> {
-        std::iter::once(self.command.as_str()).chain(self.args.iter().map(String::as_str)).collect()
+    pub fn argv(&self) -> Vec<String> {
+        if let Some(remote) = &self.remote {
+            return vec![format!("{}{}", remote.origin, remote.path)];
+        }
+        std::iter::once(&self.command).chain(&self.args).cloned().collect()
     }
 }
 
@@ -149,9 +204,22 @@ pub(super) fn entries(source: &Source<'_>, grants: &Grants<'_>) -> Result<Vec<Se
         let name =
             SourceName::parse(name.get_ref()).map_err(|_| refuse(at, "a name is `[a-z][a-z0-9]*([-_][a-z0-9]+)*`, at most 64 bytes"))?;
         let table = table.get_ref();
-        if table.command.get_ref().is_empty() {
-            return Err(refuse(table.command.span().start, "`command` is empty"));
-        }
+        let remote = match (&table.command, &table.url) {
+            (Some(command), None) if command.get_ref().is_empty() => return Err(refuse(command.span().start, "`command` is empty")),
+            (Some(_), None) if !table.headers.is_empty() => return Err(refuse(at, "`headers` are those of a `url`")),
+            (Some(_), None) => None,
+            (None, Some(url)) => {
+                if !(table.args.is_empty() && table.env.is_empty() && table.fs.is_empty()) || table.net || table.unfenced {
+                    return Err(refuse(at, "`args`, `env`, `fs`, `net` and `unfenced` are those of a `command`"));
+                }
+                Some(
+                    Remote::parse(url.get_ref(), table.headers.clone().into_iter().collect())
+                        .map_err(|why| refuse(url.span().start, &why))?,
+                )
+            }
+            _ => return Err(refuse(at, "it has either a `command` or a `url`")),
+        };
+        let command = table.command.as_ref().map(|command| command.get_ref().clone()).unwrap_or_default();
         let mut env = Vec::new();
         for (name, value) in &table.env {
             if name.get_ref().is_empty() || name.get_ref().contains(['=', '\0']) {
@@ -159,7 +227,7 @@ pub(super) fn entries(source: &Source<'_>, grants: &Grants<'_>) -> Result<Vec<Se
             }
             env.push((name.get_ref().clone(), value.clone()));
         }
-        let all = table.args.iter().chain(env.iter().map(|(_, value)| value)).chain([table.command.get_ref()]);
+        let all = table.args.iter().chain(env.iter().map(|(_, value)| value)).chain([&command]);
         if all.into_iter().any(|text| text.contains('\0')) {
             return Err(refuse(at, "no text in it holds NUL"));
         }
@@ -173,11 +241,12 @@ pub(super) fn entries(source: &Source<'_>, grants: &Grants<'_>) -> Result<Vec<Se
             }
         }
         let origin = source.origin(at);
-        let (command, args) = (table.command.get_ref().clone(), table.args.clone());
+        let args = table.args.clone();
         entries.push(ServerEntry {
             name,
             scope: Scope::User,
             origin,
+            remote,
             command,
             args,
             env,
@@ -199,7 +268,12 @@ pub const SERVERS_FILE: &str = ".mcp.json";
 struct Written {
     #[serde(default, rename = "type")]
     kind: Option<String>,
+    #[serde(default)]
     command: String,
+    #[serde(default)]
+    url: Option<String>,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
     #[serde(default)]
     args: Vec<String>,
     #[serde(default)]
@@ -261,10 +335,6 @@ pub fn workspace_entries(bytes: &[u8], workspace: &Path) -> Result<Listed, Error
         let at = source.text.find(&quoted).unwrap_or(0);
         let shown = crate::clean::line(&name, 64);
         let refuse = |why: String| (name.clone(), source.error(at, &format!("`mcpServers.{shown}`: {why}")));
-        if value.get("url").is_some() {
-            refused.push(refuse("servers by URL are not spoken to yet".to_owned()));
-            continue;
-        }
         let written: Written = match serde_json::from_value(value) {
             Ok(written) => written,
             Err(e) => {
@@ -273,10 +343,25 @@ pub fn workspace_entries(bytes: &[u8], workspace: &Path) -> Result<Listed, Error
             }
         };
         let texts = written.args.iter().chain(written.env.keys()).chain(written.env.values());
+        let remote = match &written.url {
+            Some(url) => match Remote::parse(url, written.headers.clone().into_iter().collect()) {
+                Ok(remote) if written.command.is_empty() => Some(remote),
+                Ok(_) => {
+                    refused.push(refuse("it has either a `command` or a `url`".to_owned()));
+                    continue;
+                }
+                Err(why) => {
+                    refused.push(refuse(why));
+                    continue;
+                }
+            },
+            None => None,
+        };
         let nul = texts.chain([&written.command]).any(|text| text.contains('\0'));
-        let odd = written.env.keys().any(|name| name.is_empty() || name.contains('='));
+        let odd = written.env.keys().any(|name| name.is_empty() || name.contains('=')) || (remote.is_none() && written.command.is_empty());
+        let kinds: &[&str] = if remote.is_some() { &["http", "streamable-http"] } else { &["stdio"] };
         let name = match SourceName::parse(&name) {
-            Ok(name) if !nul && !odd && written.kind.as_deref().is_none_or(|kind| kind == "stdio") => name,
+            Ok(name) if !nul && !odd && written.kind.as_deref().is_none_or(|kind| kinds.contains(&kind)) => name,
             Ok(_) => {
                 refused.push(refuse("its type, or a text in it, is not one that a process can be started with".to_owned()));
                 continue;
@@ -290,6 +375,7 @@ pub fn workspace_entries(bytes: &[u8], workspace: &Path) -> Result<Listed, Error
             name,
             scope: Scope::Workspace,
             origin: source.origin(at),
+            remote,
             command: written.command,
             args: written.args,
             env: written.env.into_iter().collect(),
@@ -301,7 +387,7 @@ pub fn workspace_entries(bytes: &[u8], workspace: &Path) -> Result<Listed, Error
         });
     }
     // One that leads to this very program is no server behind it.
-    entries.retain(|entry| !is_self(&entry.command));
+    entries.retain(|entry| entry.remote.is_some() || !is_self(&entry.command));
     Ok((entries, refused))
 }
 

@@ -26,7 +26,7 @@ pub(crate) use grants::Bounds;
 pub(crate) use home::read_private;
 pub use home::{Home, make_folder, user_home};
 pub use lock::{LOCK_FILE, Locked};
-pub use mcp::{Allowed, SERVERS_FILE, ServerEntry, expand, workspace_entries};
+pub use mcp::{Allowed, Remote, SERVERS_FILE, ServerEntry, expand, workspace_entries};
 pub use secrets::{secret, secret_file};
 pub use stores::{remove_store, store_file};
 pub use trust::WorkspaceTrust;

@@ -11,14 +11,17 @@ use super::accepted::{Accepted, difference};
 use super::child::{self, Child};
 use super::remote::{Handler, LINE, contents, list};
 use super::start::Start;
+use super::web::Web;
 use crate::clean;
-use crate::config::{Allowed, Home, Scope, ServerEntry, Settings};
+use crate::config::{Allowed, Home, Remote, Scope, ServerEntry, Settings, expand};
 use crate::error::{Error, Kind};
 use crate::sandbox::{Definition, Failure, Report, Run};
 use palisade_policy::{Access, FolderPath, Identity, Limit, Limits};
 use rmcp::model::{CallToolRequestParams, ClientRequest, ProtocolVersion, Request};
 use rmcp::service::{ClientLifecycleMode, Peer, PeerRequestOptions, RunningService};
+use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::async_rw::AsyncRwTransport;
+use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
 use rmcp::{ClientServiceExt, RoleClient};
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -145,6 +148,9 @@ impl Server {
     /// Whether its fence is whole, as an operator reads it.
     #[must_use]
     pub fn fence(&self) -> String {
+        if self.entry.remote.is_some() {
+            return "it runs elsewhere".to_owned();
+        }
         match (self.entry.unfenced, child::enforced()) {
             (true, _) => "none: its entry says `unfenced`".to_owned(),
             (false, Some(why)) => format!("none, so it does not start: {why}"),
@@ -236,6 +242,47 @@ impl Server {
     }
 
     async fn connect(&self) -> Result<Connection, String> {
+        match &self.entry.remote {
+            Some(remote) => self.reach(remote).await,
+            None => self.start().await,
+        }
+    }
+
+    /// Reaches a server by its URL.
+    async fn reach(&self, remote: &Remote) -> Result<Connection, String> {
+        let lookup = Start::lookup(&self.entry, &self.home);
+        let put_in = |(name, value): &(String, String)| Ok((name.clone(), expand(value, &lookup)?));
+        let headers = remote.headers.iter().map(put_in).collect::<Result<Vec<_>, String>>()?;
+        headers.iter().for_each(|(_, value)| crate::redact::learn(value));
+        let web = Web::new(remote, &headers, &self.limits)?;
+        let config = StreamableHttpClientTransportConfig::with_uri(format!("{}{}", remote.origin, remote.path));
+        let transport = StreamableHttpClientTransport::with_client(web.clone(), config);
+        let (service, tools) = self.hello(transport).await.map_err(|why| web.why().unwrap_or(why))?;
+        Ok(Connection::new(service, Ending(Mutex::new(None)), Arc::default(), tools))
+    }
+
+    /// Says hello, and asks for the tools.
+    async fn hello<T, E, A>(&self, transport: T) -> Result<(RunningService<RoleClient, Handler>, Vec<Definition>), String>
+    where
+        T: rmcp::transport::IntoTransport<RoleClient, E, A>,
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        let mode = ClientLifecycleMode::Auto {
+            preferred_versions: vec![ProtocolVersion::V_2026_07_28],
+            legacy_version: Some(ProtocolVersion::V_2025_11_25),
+        };
+        let hello = async {
+            let service = self.handler.clone().serve_with_lifecycle(transport, mode).await.map_err(|e| e.to_string())?;
+            let tools = list(service.peer()).await?;
+            Ok::<_, String>((service, tools))
+        };
+        let time = self.limits.time(Limit::McpStart);
+        let hello = tokio::time::timeout(time, hello).await;
+        hello.unwrap_or_else(|_| Err(format!("it said nothing for {} (`mcp_start`)", humantime::format_duration(time))))
+    }
+
+    /// Starts a server's process.
+    async fn start(&self) -> Result<Connection, String> {
         let start = Start::prepare(&self.entry, &self.home, &self.workspace, &self.limits)?;
         let started = child::spawn(&self.program, &start.fence, &start.argv, &start.env, &start.folder);
         let (child, stdin, stdout, stderr) = started.map_err(|e| format!("it cannot be started: {e}"))?;
@@ -247,18 +294,7 @@ impl Server {
         let errors = pipe::Receiver::from_owned_fd(OwnedFd::from(stderr)).map_err(io)?;
         let keeping = tokio::spawn(keep(errors, kept.clone()));
         let transport = AsyncRwTransport::new_client(read, write).with_max_line_length(LINE);
-        let mode = ClientLifecycleMode::Auto {
-            preferred_versions: vec![ProtocolVersion::V_2026_07_28],
-            legacy_version: Some(ProtocolVersion::V_2025_11_25),
-        };
-        let started = async {
-            let service = self.handler.clone().serve_with_lifecycle(transport, mode).await.map_err(|e| e.to_string())?;
-            let tools = list(service.peer()).await?;
-            Ok::<_, String>((service, tools))
-        };
-        let time = self.limits.time(Limit::McpStart);
-        let started = tokio::time::timeout(time, started).await;
-        let started = started.unwrap_or_else(|_| Err(format!("it said nothing for {} (`mcp_start`)", humantime::format_duration(time))));
+        let started = self.hello(transport).await;
         let (service, tools) = match started {
             Ok(started) => started,
             Err(why) => {
@@ -268,8 +304,7 @@ impl Server {
                 return Err(with_last_line(why, &kept));
             }
         };
-        let protocol = service.peer().peer_info().map(|info| info.protocol_version.to_string()).unwrap_or_default();
-        Ok(Connection { service, ending, stderr: kept, started: Instant::now(), tools, protocol })
+        Ok(Connection::new(service, ending, kept, tools))
     }
 
     /// Runs one tool of it. Not public: whoever holds a server still has to go through the gate.
@@ -362,6 +397,11 @@ pub async fn close_all() {
 }
 
 impl Connection {
+    fn new(service: RunningService<RoleClient, Handler>, ending: Ending, stderr: Arc<Mutex<Vec<u8>>>, tools: Vec<Definition>) -> Self {
+        let protocol = service.peer().peer_info().map(|info| info.protocol_version.to_string()).unwrap_or_default();
+        Self { service, ending, stderr, started: Instant::now(), tools, protocol }
+    }
+
     fn seen(&self) -> Seen {
         Seen { protocol: self.protocol.clone(), tools: self.tools.clone() }
     }

@@ -12,6 +12,7 @@ mod http;
 mod remote;
 mod server;
 mod start;
+mod web;
 
 pub use accepted::{Accepted, difference};
 pub use child::{LAUNCHER_ARGUMENT, SUPERVISOR_ARGUMENT, launcher_main, supervisor_main};

@@ -24,6 +24,16 @@ impl Start {
     ///
     /// # Errors
     /// One sentence: what is not there, or why it may not be started.
+    /// How the variables of an entry are read: any of the user's own, those that were left open of a workspace's.
+    pub(super) fn lookup<'a>(entry: &'a ServerEntry, home: &'a Home) -> impl Fn(&str) -> Result<Option<String>, String> + 'a {
+        move |name| match &entry.variables {
+            Some(allowed) if !allowed.iter().any(|one| one == name) => {
+                Err(format!("nobody left the variable {name} open to it: palisade mcp accept {} --env {name}", entry.name))
+            }
+            _ => secret(home, name).map_err(|e| e.message),
+        }
+    }
+
     pub(super) fn prepare(entry: &ServerEntry, home: &Home, workspace: &Path, limits: &Limits) -> Result<Self, String> {
         if std::env::var_os(NESTED).is_some() {
             return Err("this Palisade was itself started by one as an MCP server, which starts no second level".to_owned());
@@ -31,12 +41,7 @@ impl Start {
         if let (false, Some(why)) = (entry.unfenced, child::enforced()) {
             return Err(format!("it cannot be fenced: {why}; its entry may say `unfenced = true`"));
         }
-        let lookup = |name: &str| match &entry.variables {
-            Some(allowed) if !allowed.iter().any(|one| one == name) => {
-                Err(format!("nobody left the variable {name} open to it: palisade mcp accept {} --env {name}", entry.name))
-            }
-            _ => secret(home, name).map_err(|e| e.message),
-        };
+        let lookup = Self::lookup(entry, home);
         let put_in = |text: &String| expand(text, &lookup);
         let command = put_in(&entry.command)?;
         let command = match entry.scope {
