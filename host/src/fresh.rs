@@ -5,11 +5,10 @@
 //!
 //! Where the rule ends: files are looked at once a second, so what was there a moment before still runs.
 
-use crate::config::{Home, Options, Scope, Settings};
+use crate::config::{Home, Options, Scope, Settings, TrustRecord, WORKSPACE_FILE};
 use crate::error::Error;
 use crate::host::{Host, LoadOptions};
 use crate::{audit, clean};
-use palisade_policy::Limit;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -29,6 +28,7 @@ const ENTRIES: usize = 256;
 struct Seen {
     own: u64,
     workspace: u64,
+    trust: u64,
 }
 
 impl Seen {
@@ -53,7 +53,9 @@ impl Seen {
                 entries(&plugin).iter().for_each(|file| look(file, code));
             }
         }
-        Self { own: own.finish(), workspace: workspace.finish() }
+        let mut trust = DefaultHasher::new();
+        look(&TrustRecord::file(&settings.home, root), &mut trust);
+        Self { own: own.finish(), workspace: workspace.finish(), trust: trust.finish() }
     }
 }
 
@@ -98,8 +100,8 @@ pub async fn keep_fresh(
             }
             now = again;
         }
-        let narrow = now.own == seen.own;
-        match reload(&host, &options, &home, &compiler, narrow).await {
+        let changed = Changed { own: now.own != seen.own, trust: now.trust != seen.trust };
+        match reload(&host, &options, &home, &compiler, changed).await {
             Ok(fresh) => {
                 // What is watched may be other files by now.
                 seen = Seen::of(fresh.settings());
@@ -124,12 +126,25 @@ pub async fn keep_fresh(
     }
 }
 
-async fn reload(host: &Host, options: &Options, home: &Home, compiler: &Path, narrow: bool) -> Result<Host, Error> {
+/// Whose files changed.
+#[derive(Clone, Copy)]
+struct Changed {
+    own: bool,
+    trust: bool,
+}
+
+async fn reload(host: &Host, options: &Options, home: &Home, compiler: &Path, changed: Changed) -> Result<Host, Error> {
     let mut settings = Settings::resolve(options, home.clone())?;
-    if narrow {
-        let before = host.settings();
-        settings.deny.unite(before.deny.clone());
-        Limit::ALL.iter().for_each(|limit| settings.limits.lower(*limit, before.limits.get(*limit)));
+    let before = host.settings();
+    // What the workspace took away stays away, whatever the user changes besides, until a person looked at it again.
+    if !changed.trust {
+        settings.deny.unite(before.deny.written_in(WORKSPACE_FILE));
+        for &(limit, value) in &before.lowered {
+            settings.limits.lower(limit, value);
+            settings.lowered.push((limit, value));
+        }
+    }
+    if !(changed.own || changed.trust) {
         let known =
             |dir: &crate::config::SourceDir| before.plugin_dirs.iter().any(|one| one.scope == dir.scope && one.folder == dir.folder);
         settings.plugin_dirs.retain(|dir| dir.scope != Scope::Workspace || known(dir));

@@ -6,7 +6,7 @@
 
 use crate::clean;
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 use regex::Regex;
 use std::borrow::Cow;
@@ -81,16 +81,23 @@ pub fn learn(value: &str) {
         return;
     }
     let mut learnt = LEARNT.write().unwrap_or_else(PoisonError::into_inner);
-    // The end of base64 depends on what follows; what is left of it is a few bits.
-    let mut base64 = STANDARD_NO_PAD.encode(value);
-    base64.truncate(value.len() / 3 * 4);
-    for form in [value.to_owned(), in_url(value), base64] {
+    let json = serde_json::to_string(value).unwrap_or_default();
+    let plain = [value.to_owned(), in_url(value), json.trim_matches('"').to_owned()];
+    for form in plain.into_iter().chain((0..3).flat_map(|before| in_base64(value, before))) {
         if form.len() >= SHORTEST && !learnt.contains(&form) {
             learnt.push(form);
         }
     }
     learnt.sort_by_key(|form| std::cmp::Reverse(form.len()));
     ANY.store(true, Ordering::Release);
+}
+
+/// As it stands in base64 of either alphabet behind `before` other bytes, without what depends on those around it.
+fn in_base64(value: &str, before: usize) -> [String; 2] {
+    let bytes = [&vec![0; before], value.as_bytes()].concat();
+    // A letter holds six bits: those that are all of the value.
+    let (first, last) = ((before * 8).div_ceil(6), bytes.len() * 8 / 6);
+    [STANDARD_NO_PAD.encode(&bytes), URL_SAFE_NO_PAD.encode(&bytes)].map(|text| text[first..last].to_owned())
 }
 
 /// As it stands in a URL: all but what RFC 3986 leaves as it is.
@@ -151,6 +158,11 @@ mod tests {
         learn(secret);
         learn("short");
         let forms = [secret.to_owned(), in_url(secret), base64::engine::general_purpose::STANDARD.encode(secret)];
+        for user in ["u:", "us:", "use:"] {
+            let sent = base64::engine::general_purpose::STANDARD.encode(format!("{user}{secret}"));
+            let got = text(&sent).into_owned();
+            assert!(got.contains(MARK) && got.len() < MARK.len() + 10, "{user} {sent} {got}");
+        }
         for form in forms {
             let got = text(&format!("a {form} b")).into_owned();
             assert!(got.starts_with("a [redacted]") && got.ends_with(" b") && !got.contains(&form[..6]), "{form} → {got}");

@@ -109,7 +109,7 @@ pub(crate) fn servers(settings: &Settings, options: &LoadOptions<'_>, loaded: &m
                 let limits = &settings.limits;
                 let mut running = options.before.into_iter().flat_map(|host| &host.servers);
                 // One that runs already, and is what it was, runs on.
-                if let Some(server) = running.find(|server| server.identity == entry.identity() && server.goes_on(&tools, limits)) {
+                if let Some(server) = running.find(|server| server.identity == entry.identity() && server.goes_on(entry, &tools, limits)) {
                     servers.accepted.push((server.clone(), specs));
                     continue;
                 }

@@ -131,11 +131,12 @@ fn inside_its_fence_a_server_reaches_what_its_entry_names_and_nothing_else() {
         let arguments = json!({"tcp": listener.local_addr().unwrap().port(), "pid": own});
         serde_json::from_str::<Value>(&text(call(world, "good/reach", arguments))).unwrap()
     };
-    let nothing = json!({"tcp": false, "udp": false, "unix": false, "signal": false, "proc": false});
+    let nothing = json!({"tcp": false, "udp": false, "unix": false, "datagrams": false, "streams": true, "signal": false, "proc": false});
     assert_eq!(reached(&world), nothing);
     // What an entry opens is open, and no more.
     let world = accepted(&["good"], "net = true");
-    assert_eq!(reached(&world), json!({"tcp": true, "udp": true, "unix": false, "signal": false, "proc": false}));
+    let internet = json!({"tcp": true, "udp": true, "unix": false, "datagrams": false, "streams": true, "signal": false, "proc": false});
+    assert_eq!(reached(&world), internet);
     let world = accepted(&["good"], "unfenced = true");
     assert_eq!(reached(&world)["unix"], true);
     let list = json_of(&world, &["mcp", "list"]).expect(0).json();

@@ -122,6 +122,26 @@ impl DenyList {
         }
     }
 
+    /// The entries that stand in a file of that name.
+    #[must_use]
+    pub fn written_in(&self, file: &str) -> Self {
+        let there = |entries: &Vec<Entry>| -> Vec<Entry> {
+            entries.iter().filter(|entry| matches!(&entry.origin, Origin::File { name, .. } if name == file)).cloned().collect()
+        };
+        let mut out = Self::default();
+        for (folded, entries) in self.names.iter().map(|(folded, entries)| (folded, there(entries))) {
+            if !entries.is_empty() {
+                out.names.insert(folded.clone(), entries);
+            }
+        }
+        for (folded, entries) in self.prefixes.iter().map(|(folded, entries)| (folded, there(entries))) {
+            if !entries.is_empty() {
+                out.push_prefix(folded.clone(), entries);
+            }
+        }
+        out
+    }
+
     fn push_prefix(&mut self, folded: String, entries: Vec<Entry>) {
         if let Some((_, known)) = self.known_prefixes.get(&folded).and_then(|at| self.prefixes.get_mut(*at)) {
             extend(known, entries);

@@ -158,6 +158,19 @@ fn entry(settings: &palisade::config::Settings, name: &str) -> Result<ServerEntr
     })
 }
 
+/// What a tool says of itself, on which nothing is decided here; clients may.
+fn claims(tool: &Definition) -> String {
+    let Some(hints) = tool.hints else { return "nothing in particular".to_owned() };
+    let said = [
+        (hints.read_only, "read-only"),
+        (hints.destructive, "destructive"),
+        (hints.idempotent, "idempotent"),
+        (hints.open_world, "open to the world"),
+    ];
+    let said: Vec<&str> = said.into_iter().filter_map(|(holds, word)| holds.then_some(word)).collect();
+    if said.is_empty() { "neither read-only nor destructive".to_owned() } else { said.join(", ") }
+}
+
 /// What a person decides on, as lines.
 fn lines(server: &Server, seen: &Seen, accepted: Option<&Accepted>) -> Vec<String> {
     let entry = &server.entry;
@@ -184,6 +197,7 @@ fn lines(server: &Server, seen: &Seen, accepted: Option<&Accepted>) -> Vec<Strin
         return lines;
     }
     lines.push(format!("  may {} the network", if entry.net { "use" } else { "not use" }));
+    lines.extend(seen.reads.iter().map(|path| format!("  reads {}", word(&path.display().to_string()))));
     lines.push(format!("  fence: {}", server.fence()));
     if matches!(entry.command.rsplit('/').next(), Some("npx" | "uvx")) {
         let hint =
@@ -204,7 +218,12 @@ fn tools(seen: &Seen, accepted: Option<&Accepted>) -> Vec<String> {
             None => "new".to_owned(),
             Some(known) => difference(known, tool).unwrap_or_else(|| "as accepted".to_owned()),
         };
-        lines.push(format!("  tool {name} ({state}): {about}"));
+        let title = tool.title.as_ref().map(|title| format!(" \"{}\"", clean::line(title, clean::NAME))).unwrap_or_default();
+        lines.push(format!("  tool {name}{title} ({state}): {about}"));
+        let hidden = tool.description.len().saturating_sub(about.len())
+            + tool.input_schema.len()
+            + tool.output_schema.as_ref().map_or(0, String::len);
+        lines.push(format!("    says it is {}; {hidden} bytes of it and of its schemas are shown by --format json", claims(tool)));
         if let Some(known) = before(tool).filter(|known| known.description != tool.description) {
             lines.push(format!("    it was: {}", clean::line(&known.description, clean::TEXT)));
         }
@@ -224,12 +243,17 @@ fn document(server: &Server, seen: &Seen, accepted: Option<&Accepted>) -> Value 
             Some(None) => "accepted",
             Some(Some(_)) => "changed",
         };
-        json!({"name": clean::line(&tool.name, clean::NAME), "description": clean::line(&tool.description, clean::TEXT), "state": state})
+        json!({
+            "name": clean::line(&tool.name, clean::NAME), "title": tool.title.as_deref().map(|title| clean::line(title, clean::NAME)),
+            "description": clean::block(&tool.description), "claims": claims(tool), "state": state,
+            "input_schema": clean::block(&tool.input_schema), "output_schema": tool.output_schema.as_deref().map(clean::block),
+        })
     };
     let entry = &server.entry;
     json!({
         "name": entry.name.as_str(), "source": entry.origin.to_string(), "identity": format!("sha256:{}", server.identity),
-        "argv": entry.argv().iter().map(|word| clean::line(word, clean::NAME)).collect::<Vec<_>>(),
+        "argv": entry.argv().iter().map(|word| clean::block(word)).collect::<Vec<_>>(),
+        "reads": seen.reads.iter().map(|path| clean::line(&path.display().to_string(), clean::TEXT)).collect::<Vec<_>>(),
         "net": entry.net, "fence": server.fence(), "protocol": clean::line(&seen.protocol, 64),
         "tools": seen.tools.iter().map(tool).collect::<Vec<_>>(),
     })

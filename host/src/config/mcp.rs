@@ -45,7 +45,7 @@ struct FsTable {
 }
 
 /// A server that may be started.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerEntry {
     /// The source part of its tools' ids.
     pub name: SourceName,

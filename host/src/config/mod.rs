@@ -145,6 +145,8 @@ pub struct Settings {
     pub deny: DenyList,
     /// All layers, lowered.
     pub limits: Limits,
+    /// Which of them the workspace lowered, and how far.
+    pub(crate) lowered: Vec<(Limit, u64)>,
     /// What may be read of plugins.
     pub plugin_dirs: Vec<SourceDir>,
     /// External MCP servers that may be started.
@@ -186,7 +188,6 @@ impl Settings {
     pub(crate) fn own_files(&self) -> Vec<PathBuf> {
         let state = &self.home.state;
         let mut files = vec![self.config.clone(), state.join("grants.json"), installed::registry(&self.home)];
-        files.push(TrustRecord::file(&self.home, self.workspace.folder.path()));
         files.extend(self.servers.iter().map(|entry| crate::mcp::Accepted::file(&self.home, entry)));
         files
     }
@@ -236,11 +237,11 @@ impl Merge<'_> {
         let profile = self.profile(&user, &mut limits)?;
         let mut lowered = Vec::new();
         self.file.limits(&file.limits, |limit, value| {
-            lowered.push(limit);
+            lowered.push((limit, value));
             limits.only_lower(limit, value)
         })?;
         for &(limit, value) in &self.options.limits {
-            limits.set(limit, if lowered.contains(&limit) { value.min(limits.get(limit)) } else { value });
+            limits.set(limit, if lowered.iter().any(|(one, _)| *one == limit) { value.min(limits.get(limit)) } else { value });
         }
         let mut deny = self.options.deny.clone();
         for (flag, entries) in [("--deny-tool", &self.options.deny_tools), ("--deny-prefix", &self.options.deny_prefixes)] {
@@ -307,6 +308,7 @@ impl Merge<'_> {
             profile,
             deny,
             limits,
+            lowered,
             plugin_dirs,
             servers,
             broken_servers,

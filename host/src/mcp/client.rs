@@ -9,6 +9,7 @@
 
 use super::accepted::{Accepted, difference};
 use super::child::{self, Child};
+use super::guarded::Guarded;
 use super::remote::{Handler, LINE, contents, list};
 use super::start::Start;
 use super::web::Web;
@@ -36,6 +37,8 @@ use tokio::sync::{Semaphore, watch};
 /// The first wait before a server that ended is started again; it doubles each time, up to [`LONGEST`].
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(60);
+/// How long all servers together have to end; what is left then is ended by their supervisors.
+const CLOSING: Duration = Duration::from_secs(15);
 /// Most of what a server writes to its standard error that is kept, in bytes: the end of it.
 const STDERR: usize = 16 * 1024;
 
@@ -81,6 +84,7 @@ struct Connection {
     started: Instant,
     tools: Vec<Definition>,
     protocol: String,
+    reads: Vec<PathBuf>,
 }
 
 /// What a running server says of itself.
@@ -90,13 +94,15 @@ pub struct Seen {
     pub protocol: String,
     /// Its tools, as they are now.
     pub tools: Vec<Definition>,
+    /// What it reads besides what its entry names: its program, its script, and what they are installed with.
+    pub reads: Vec<PathBuf>,
 }
 
-/// Where processes are started and pipes are read. Its one thread lives as long as this process, which matters: a child
+/// Where processes are started and pipes are read. Its threads live as long as this process, which matters: a child
 /// is told when the thread ends that started it.
 fn runtime() -> Option<&'static Handle> {
     static RUNTIME: LazyLock<Option<Runtime>> =
-        LazyLock::new(|| Builder::new_multi_thread().worker_threads(1).thread_name("palisade-mcp").enable_io().enable_time().build().ok());
+        LazyLock::new(|| Builder::new_multi_thread().worker_threads(2).thread_name("palisade-mcp").enable_io().enable_time().build().ok());
     RUNTIME.as_ref().map(Runtime::handle)
 }
 
@@ -121,10 +127,10 @@ impl Server {
         }
     }
 
-    /// Whether it is still what these tools and limits make it.
-    pub(crate) fn goes_on(&self, tools: &[Definition], limits: &Limits) -> bool {
+    /// Whether it is still what this entry, with what is left open to it, these tools and limits make it.
+    pub(crate) fn goes_on(&self, entry: &ServerEntry, tools: &[Definition], limits: &Limits) -> bool {
         let same = |tool: &Definition| self.accepted.get(&tool.name).is_some_and(|known| difference(known, tool).is_none());
-        self.limits == *limits && tools.len() == self.accepted.len() && tools.iter().all(same)
+        self.entry == *entry && self.limits == *limits && tools.len() == self.accepted.len() && tools.iter().all(same)
     }
 
     /// The limits of its calls.
@@ -293,7 +299,7 @@ impl Server {
         let read = pipe::Receiver::from_owned_fd(OwnedFd::from(stdout)).map_err(io)?;
         let errors = pipe::Receiver::from_owned_fd(OwnedFd::from(stderr)).map_err(io)?;
         let keeping = tokio::spawn(keep(errors, kept.clone()));
-        let transport = AsyncRwTransport::new_client(read, write).with_max_line_length(LINE);
+        let transport = Guarded::new(AsyncRwTransport::new_client(read, write).with_max_line_length(LINE));
         let started = self.hello(transport).await;
         let (service, tools) = match started {
             Ok(started) => started,
@@ -304,7 +310,7 @@ impl Server {
                 return Err(with_last_line(why, &kept));
             }
         };
-        Ok(Connection::new(service, ending, kept, tools))
+        Ok(Connection { reads: start.reads, ..Connection::new(service, ending, kept, tools) })
     }
 
     /// Runs one tool of it. Not public: whoever holds a server still has to go through the gate.
@@ -391,19 +397,22 @@ pub async fn close_all() {
     let started = std::mem::take(&mut *STARTED.lock().unwrap_or_else(PoisonError::into_inner));
     let closing: Vec<_> =
         started.iter().filter_map(Weak::upgrade).filter_map(|server| Some(runtime()?.spawn(async move { server.close().await }))).collect();
-    for closed in closing {
-        let _ = closed.await;
-    }
+    let _ = tokio::time::timeout(CLOSING, async {
+        for closed in closing {
+            let _ = closed.await;
+        }
+    })
+    .await;
 }
 
 impl Connection {
     fn new(service: RunningService<RoleClient, Handler>, ending: Ending, stderr: Arc<Mutex<Vec<u8>>>, tools: Vec<Definition>) -> Self {
         let protocol = service.peer().peer_info().map(|info| info.protocol_version.to_string()).unwrap_or_default();
-        Self { service, ending, stderr, started: Instant::now(), tools, protocol }
+        Self { service, ending, stderr, started: Instant::now(), tools, protocol, reads: Vec::new() }
     }
 
     fn seen(&self) -> Seen {
-        Seen { protocol: self.protocol.clone(), tools: self.tools.clone() }
+        Seen { protocol: self.protocol.clone(), tools: self.tools.clone(), reads: self.reads.clone() }
     }
 
     /// Why it is gone.

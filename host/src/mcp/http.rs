@@ -35,7 +35,7 @@ pub const PATH: &str = "/mcp";
 /// Most connections at once.
 const CONNECTIONS: usize = 256;
 /// How long a connection stays that has not shown the token.
-const STRANGER: Duration = Duration::from_secs(10);
+const STRANGER: Duration = Duration::from_secs(2);
 /// Largest request body, in bytes: the largest arguments, escaped, and their frame.
 const BODY: usize = 8 * 1024 * 1024;
 /// How long connections have to end with what they do.
@@ -173,6 +173,8 @@ async fn answer(
     if !guard.admits(request.headers()) {
         let mut refused = plain(StatusCode::UNAUTHORIZED, "a bearer token is needed\n");
         refused.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
+        // Its place is for somebody who knows it.
+        refused.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
         return Ok(refused);
     }
     known.store(true, Ordering::Relaxed);

@@ -8,6 +8,7 @@
 mod accepted;
 mod child;
 mod client;
+mod guarded;
 mod http;
 mod remote;
 mod server;

@@ -17,6 +17,8 @@ pub(super) struct Start {
     pub(super) env: Vec<(String, String)>,
     /// Where it starts.
     pub(super) folder: PathBuf,
+    /// What it reads besides what its entry names.
+    pub(super) reads: Vec<PathBuf>,
 }
 
 impl Start {
@@ -61,9 +63,12 @@ impl Start {
         let folders = entry.folders.clone()?;
         // What a workspace names is named from there.
         let base = (entry.scope == Scope::Workspace).then_some(workspace);
+        let reads = match base {
+            Some(workspace) => of_workspace(&program, &args, workspace, home),
+            None => installation(&program, &args, home),
+        };
         let by = |wanted: Access| folders.iter().filter(move |(_, _, access)| *access == wanted).map(|(_, path, _)| path.clone());
-        let mut read: Vec<PathBuf> = by(Access::Read).chain(installation(&program, &args, base)).collect();
-        read.push(program.clone());
+        let read: Vec<PathBuf> = by(Access::Read).chain(reads.iter().cloned()).collect();
         let write = by(Access::Write).chain([private.clone(), temporary.clone()]).collect();
         let inherited = |name: &str| std::env::var(name).ok().map(|value| (name.to_owned(), value));
         let mut env: Vec<(String, String)> = ["PATH", "LANG"].into_iter().filter_map(inherited).collect();
@@ -87,7 +92,7 @@ impl Start {
         // Where the workspace is open to it, it starts there.
         let folder =
             if base.is_some() || folders.iter().any(|(_, path, _)| workspace.starts_with(path)) { workspace.to_owned() } else { private };
-        Ok(Self { fence, argv, env, folder })
+        Ok(Self { fence, argv, env, folder, reads })
     }
 }
 
@@ -110,33 +115,46 @@ fn find(command: &str) -> Result<PathBuf, String> {
     std::fs::canonicalize(&found).map_err(|e| format!("its program {shown}: {e}"))
 }
 
-/// What must be read besides the system's own folders, so that servers start that are installed below a home: the prefix of
-/// the program, and the package that a script among the arguments belongs to.
-fn installation(program: &Path, args: &[String], base: Option<&Path>) -> Vec<PathBuf> {
-    let is_home = |folder: &Path| crate::config::user_home().is_some_and(|home| home.starts_with(folder));
-    let mut folders = Vec::new();
-    if let Some(bin) = program.parent() {
-        let prefix = match (bin.file_name(), bin.parent()) {
-            (Some(name), Some(prefix)) if name == "bin" && !is_home(prefix) => prefix,
-            _ => bin,
-        };
-        // A whole home, or the root, is no prefix of a program.
-        if !is_home(prefix) && prefix != Path::new("/") {
-            folders.push(prefix.to_owned());
-        }
-    }
-    for arg in args {
-        let named = base.map_or_else(|| PathBuf::from(arg), |base| base.join(arg));
-        let Ok(script) = std::fs::canonicalize(&named) else { continue };
-        if !named.is_absolute() || !script.is_file() {
-            continue;
-        }
+/// What must be read besides the system's own folders, so that servers start that are installed below a home: the program and
+/// its prefix, and the package of the script that is the first file among the arguments; of others the file alone.
+fn installation(program: &Path, args: &[String], home: &Home) -> Vec<PathBuf> {
+    let mut read = vec![program.to_owned()];
+    read.extend(prefix(program, home));
+    let files = args.iter().filter(|arg| Path::new(arg).is_absolute()).filter_map(|arg| std::fs::canonicalize(arg).ok());
+    for (place, script) in files.filter(|path| path.is_file()).enumerate() {
         let package = |folder: &&Path| ["package.json", "pyproject.toml"].iter().any(|name| folder.join(name).is_file());
-        let found = script.ancestors().skip(1).take_while(|folder| !is_home(folder)).find(package);
+        let found = script.ancestors().skip(1).take_while(|folder| is_narrow(folder, home)).find(package);
         // A package of npm lies among those it needs.
-        let around =
-            found.and_then(|folder| folder.ancestors().filter(|a| a.file_name().is_some_and(|name| name == "node_modules")).last());
-        folders.push(around.or(found).map_or_else(|| script.clone(), Path::to_owned));
+        let modules = |folder: &&Path| folder.file_name().is_some_and(|name| name == "node_modules") && is_narrow(folder, home);
+        let around = found.and_then(|folder| folder.ancestors().filter(modules).last());
+        let package = around.or(found).filter(|_| place == 0).map(Path::to_owned);
+        read.push(package.unwrap_or(script));
     }
-    folders
+    read
+}
+
+/// The same of a server that a workspace names. In the workspace it is those very files, which are part of what was trusted.
+fn of_workspace(program: &Path, args: &[String], workspace: &Path, home: &Home) -> Vec<PathBuf> {
+    let mut read = vec![program.to_owned()];
+    if !program.starts_with(workspace) {
+        read.extend(prefix(program, home));
+    }
+    let files = args.iter().filter_map(|arg| std::fs::canonicalize(workspace.join(arg)).ok());
+    read.extend(files.filter(|path| path.is_file() && path.starts_with(workspace)));
+    read
+}
+
+/// The prefix that a program is installed in: the folder above its `bin`, or its own.
+fn prefix(program: &Path, home: &Home) -> Option<PathBuf> {
+    let bin = program.parent()?;
+    let above = bin.parent().filter(|above| bin.file_name().is_some_and(|name| name == "bin") && is_narrow(above, home));
+    above.or_else(|| Some(bin).filter(|bin| is_narrow(bin, home))).map(Path::to_owned)
+}
+
+/// Whether a folder holds what belongs together, and not a person's home, all that is installed below it, or what is ours.
+fn is_narrow(folder: &Path, home: &Home) -> bool {
+    let user = crate::config::user_home();
+    let wide = user.is_some_and(|user| user.starts_with(folder) || folder == user.join(".local") || folder == user.join(".config"));
+    let ours = home.folders().into_iter().any(|own| own.starts_with(folder) || folder.starts_with(own));
+    !wide && !ours && folder != Path::new("/")
 }

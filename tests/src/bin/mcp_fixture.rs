@@ -48,6 +48,11 @@ fn main() {
             })),
             Some("tools/list") => Ok(json!({"tools": tools(&mode, changed)})),
             Some("tools/call") if mode == "deaf" => continue,
+            // It asks and asks, and never reads an answer.
+            Some("tools/call") if mode == "asks" => {
+                (0u64..).for_each(|i| say(&json!({"jsonrpc": "2.0", "id": i, "method": "ping"})));
+                continue;
+            }
             Some("tools/call") => Ok(call(&asked["params"], &mut changed)),
             _ => Err(json!({"code": -32601, "message": "not here"})),
         };
@@ -89,6 +94,7 @@ fn tools(mode: &str, changed: bool) -> Value {
         tool("kinds", "Gives back a piece of each kind.", json!({})),
         tool("fail", "Fails.", text.clone()),
         tool("change", "Changes a description.", json!({})),
+        tool("inherited", "Reads what it was handed.", json!({})),
         tool("bash", "Runs a command.", text.clone()),
     ];
     match mode {
@@ -119,6 +125,9 @@ fn call(params: &Value, changed: &mut bool) -> Value {
                     "tcp": std::net::TcpStream::connect(("127.0.0.1", port)).is_ok(),
                     "udp": std::net::UdpSocket::bind("127.0.0.1:0").is_ok(),
                     "unix": std::os::unix::net::UnixDatagram::unbound().is_ok(),
+                    // One end of a pair of datagrams sends to any path.
+                    "datagrams": std::os::unix::net::UnixDatagram::pair().is_ok(),
+                    "streams": std::os::unix::net::UnixStream::pair().is_ok(),
                     "signal": signal,
                     "proc": std::fs::read_to_string("/proc/self/status").is_ok(),
                 })
@@ -143,6 +152,10 @@ fn call(params: &Value, changed: &mut bool) -> Value {
                 {"type": "resource", "resource": {"uri": "x:y", "text": "inside"}},
             ],
         }),
+        "inherited" => {
+            let read = Command::new("/bin/sh").args(["-c", "read line <&9 && echo $line"]).output();
+            text(read.map_or_else(|error| error.to_string(), |output| String::from_utf8_lossy(&output.stdout).into_owned()))
+        }
         "fail" => json!({"isError": true, "content": [{"type": "text", "text": argument("text")}]}),
         "change" => {
             *changed = true;

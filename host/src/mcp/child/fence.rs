@@ -1,15 +1,18 @@
 //! The launcher: fences itself, then becomes the server. No code of ours runs between a fork and an exec.
 
-use super::refuse;
+use super::{inherited, refuse};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 /// The first argument by which a program runs [`launcher_main`].
 pub const LAUNCHER_ARGUMENT: &str = "__fence";
+/// Before the number of a variable that is carried to the server.
+pub(super) const CARRIED: &str = "PALISADE_CARRIED_";
 /// Most files a server has open.
 const FILES: u64 = 1024;
 /// Most processes of this user while a server starts one: it bounds a flood, not a server.
@@ -62,7 +65,16 @@ pub fn launcher_main(arguments: &[OsString]) -> ExitCode {
     {
         return refuse(&format!("the server is not started: it cannot be fenced: {why}"));
     }
-    let error = Command::new(program).args(rest).exec();
+    if let Err(error) = inherited::keep_back() {
+        return refuse(&format!("what it inherited cannot be kept back: {error}"));
+    }
+    let carried = std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(|name| name.starts_with(CARRIED)));
+    let pair = |(_, pair): (OsString, OsString)| {
+        let bytes = pair.into_encoded_bytes();
+        let at = bytes.iter().position(|b| *b == b'=')?;
+        Some((OsStr::from_bytes(&bytes[..at]).to_owned(), OsStr::from_bytes(&bytes[at + 1..]).to_owned()))
+    };
+    let error = Command::new(program).args(rest).env_clear().envs(carried.filter_map(pair)).exec();
     refuse(&format!("{} cannot be started: {error}", OsStr::to_string_lossy(program)))
 }
 
@@ -151,7 +163,7 @@ fn enforce(fence: &Fence) -> Result<(), String> {
 #[cfg(target_os = "linux")]
 fn filter(net: bool) -> Result<seccompiler::BpfProgram, seccompiler::BackendError> {
     use seccompiler::{SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule};
-    const REFUSED: [i64; 20] = [
+    const REFUSED: [i64; 33] = [
         libc::SYS_ptrace,
         libc::SYS_process_vm_readv,
         libc::SYS_process_vm_writev,
@@ -173,6 +185,20 @@ fn filter(net: bool) -> Result<seccompiler::BpfProgram, seccompiler::BackendErro
         libc::SYS_setns,
         libc::SYS_open_by_handle_at,
         libc::SYS_kexec_load,
+        // Memory, queues and locks of other processes that have no path.
+        libc::SYS_shmget,
+        libc::SYS_shmat,
+        libc::SYS_shmctl,
+        libc::SYS_msgget,
+        libc::SYS_msgsnd,
+        libc::SYS_msgrcv,
+        libc::SYS_msgctl,
+        libc::SYS_semget,
+        libc::SYS_semop,
+        libc::SYS_semtimedop,
+        libc::SYS_semctl,
+        libc::SYS_mq_open,
+        libc::SYS_mq_unlink,
     ];
     // With a network there are sockets of the internet, and none to processes of this machine.
     let other = |domain: i32| SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, u64::from(domain.unsigned_abs()));
@@ -180,7 +206,15 @@ fn filter(net: bool) -> Result<seccompiler::BpfProgram, seccompiler::BackendErro
     // Its own limits it may read and lower; those of others it may not touch.
     let limits = vec![SeccompRule::new(vec![SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, 0)?])?];
     let refused = REFUSED.into_iter().map(|call| (call, Vec::new()));
-    let refused = refused.chain([(libc::SYS_socket, socket), (libc::SYS_prlimit64, limits)]);
+    // A pair of streams speaks to itself; one of datagrams could be sent to anybody's path. The type's upper bits are flags.
+    let masked = SeccompCmpOp::MaskedEq(0xf);
+    let stream = u64::from(libc::SOCK_STREAM.unsigned_abs());
+    let other_kinds = (0..16).filter(|kind| *kind != stream);
+    let pairs = other_kinds
+        .map(|kind| SeccompRule::new(vec![SeccompCondition::new(1, SeccompCmpArgLen::Dword, masked.clone(), kind)?]))
+        .collect::<Result<Vec<_>, _>>()?;
+    let calls = [(libc::SYS_socket, socket), (libc::SYS_socketpair, pairs), (libc::SYS_prlimit64, limits)];
+    let refused = refused.chain(calls);
     // On x86-64 a kernel may know each call under a second number.
     let numbers: &[i64] = if cfg!(target_arch = "x86_64") { &[0, 0x4000_0000] } else { &[0] };
     let rules = refused.flat_map(|(call, rules)| numbers.iter().map(move |number| (call | number, rules.clone()))).collect();

@@ -8,6 +8,7 @@
 //! is left to find it.
 
 mod fence;
+mod inherited;
 mod supervise;
 
 pub(crate) use fence::enforced;

@@ -1,6 +1,7 @@
 //! The supervisor: one small process for each server, which outlives the host by as long as ending the server takes.
 
-use super::fence::{Fence, LAUNCHER_ARGUMENT, die_with};
+use super::fence::{CARRIED, Fence, LAUNCHER_ARGUMENT, die_with};
+use super::inherited;
 use super::refuse;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
@@ -37,7 +38,11 @@ pub(crate) fn spawn(
     let text = serde_json::to_string(fence).map_err(std::io::Error::other)?;
     let mut command = Command::new(program);
     command.arg(SUPERVISOR_ARGUMENT).arg(text).arg(std::process::id().to_string()).args(argv);
-    command.env_clear().envs(env.iter().map(|(name, value)| (name, value))).current_dir(folder);
+    // As data: what an entry names has no meaning to us, nor to the loader that starts us.
+    command
+        .env_clear()
+        .envs(env.iter().enumerate().map(|(place, (name, value))| (format!("{CARRIED}{place:05}"), format!("{name}={value}"))));
+    command.current_dir(folder);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut process = command.spawn()?;
     match (process.stdin.take(), process.stdout.take(), process.stderr.take()) {
@@ -90,7 +95,8 @@ pub fn supervisor_main(arguments: &[OsString]) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return refuse(&error),
     };
-    if let Err(error) = die_with(parent, Signal::TERM).and_then(|()| adopt().map_err(|e| e.to_string())) {
+    let alone = || inherited::keep_back().and_then(|()| adopt().map_err(std::io::Error::from)).map_err(|e| e.to_string());
+    if let Err(error) = die_with(parent, Signal::TERM).and_then(|()| alone()) {
         return refuse(&error);
     }
     let this = if cfg!(target_os = "linux") { "/proc/self/exe".into() } else { std::env::current_exe().unwrap_or_default() };
@@ -181,8 +187,8 @@ fn children() -> Vec<Pid> {
             let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
             // The name stands in brackets, and may hold some itself.
             let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-            let (state, parent) = (fields.next()?, fields.next()?.parse().ok()?);
-            (state != "Z").then_some((pid, parent))
+            // Its state says nothing: one whose first thread ended looks dead, and lives.
+            Some((pid, fields.nth(1)?.parse().ok()?))
         })
         .collect();
     let mut below = vec![rustix::process::getpid().as_raw_nonzero().get()];

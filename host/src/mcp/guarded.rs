@@ -1,0 +1,73 @@
+//! What a server sends, before the library sees it: nothing that we did not ask for, and not more than somebody can read.
+//!
+//! A server that asks and does not read would fill the memory with our answers, so what it asks is not heard, but for a
+//! ping now and then. One that floods is cut off.
+
+use rmcp::RoleClient;
+use rmcp::model::{JsonRpcMessage, ServerRequest};
+use rmcp::service::{RxJsonRpcMessage, TxJsonRpcMessage};
+use rmcp::transport::Transport;
+use std::time::{Duration, Instant};
+
+/// Most messages in a second; the quickest good server sends a tenth of it.
+const MESSAGES: u32 = 20_000;
+/// Least time between two pings that are answered.
+const PING: Duration = Duration::from_secs(1);
+
+pub(super) struct Guarded<T> {
+    inner: T,
+    second: Instant,
+    messages: u32,
+    pinged: Option<Instant>,
+}
+
+impl<T> Guarded<T> {
+    pub(super) fn new(inner: T) -> Self {
+        Self { inner, second: Instant::now(), messages: 0, pinged: None }
+    }
+
+    /// Whether the library hears of it.
+    fn heard(&mut self, message: &RxJsonRpcMessage<RoleClient>) -> bool {
+        match message {
+            JsonRpcMessage::Request(asked) => {
+                let ping = matches!(asked.request, ServerRequest::PingRequest(_));
+                let often = self.pinged.is_some_and(|last| last.elapsed() < PING);
+                if ping && !often {
+                    self.pinged = Some(Instant::now());
+                }
+                ping && !often
+            }
+            _ => true,
+        }
+    }
+}
+
+impl<T: Transport<RoleClient>> Transport<RoleClient> for Guarded<T> {
+    type Error = T::Error;
+
+    fn send(&mut self, item: TxJsonRpcMessage<RoleClient>) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
+        self.inner.send(item)
+    }
+
+    async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleClient>> {
+        loop {
+            let message = self.inner.receive().await?;
+            if self.second.elapsed() > Duration::from_secs(1) {
+                (self.second, self.messages) = (Instant::now(), 0);
+            }
+            self.messages += 1;
+            // The end of the stream is the end of the connection.
+            if self.messages > MESSAGES {
+                return None;
+            }
+            if self.heard(&message) {
+                return Some(message);
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn close(&mut self) -> Result<(), Self::Error> {
+        self.inner.close().await
+    }
+}

@@ -1,0 +1,131 @@
+//! What an external server is started with, and what it is not.
+
+use palisade_tests::stdio::Server;
+use palisade_tests::{Answer, World, binary, mcp_fixture};
+use serde_json::{Value, json};
+use std::process::Stdio;
+
+fn json_of(world: &World, args: &[&str]) -> Answer {
+    world.palisade(&[&["--format", "json"], args].concat())
+}
+
+fn text(world: &World, id: &str, arguments: Value) -> String {
+    let record = json_of(world, &["call", id, &arguments.to_string()]).expect(0).json();
+    record["content"][0]["text"].as_str().expect("text").to_owned()
+}
+
+const LIMITS: &str = "profile = \"trusted\"\n[limits]\ntime = \"3s\"\nmcp_start = \"3s\"\nchild_grace = \"200ms\"\n";
+
+/// A trusted workspace whose `.mcp.json` names the fixture with these arguments and variables.
+fn listed(args: &[&str], env: Value) -> World {
+    let world = World::new();
+    world.user_config(LIMITS);
+    let entry = json!({"command": mcp_fixture(), "args": args, "env": env});
+    world.write("workspace/.mcp.json", json!({"mcpServers": {"site": entry}}).to_string());
+    world.palisade(&["trust", "--yes"]).expect(0);
+    world
+}
+
+/// The variables of every process whose arguments hold this.
+fn environments(holds: &str) -> Vec<(String, String)> {
+    let entries = std::fs::read_dir("/proc").expect("this is Linux").flatten();
+    let read = |path: std::path::PathBuf| std::fs::read(path).map(|b| String::from_utf8_lossy(&b).replace('\0', " ")).unwrap_or_default();
+    let both = entries.map(|entry| (read(entry.path().join("cmdline")), read(entry.path().join("environ"))));
+    both.filter(|(line, _)| line.contains(holds)).collect()
+}
+
+#[test]
+fn the_variables_of_an_entry_are_the_servers_alone_and_none_of_those_that_fence_it() {
+    let mark = format!("mark-{}", std::process::id());
+    let world = listed(&["good", &mark], json!({"LD_PRELOAD": "", "LD_AUDIT": "", "GIVEN": "a=b"}));
+    json_of(&world, &["mcp", "accept", "site", "--yes"]).expect(0);
+    let mut server = Server::start(&world, &["serve"]);
+    let seen = server.call("site__environment", &json!({}));
+    assert!(seen.contains("GIVEN=a=b\n") && seen.contains("LD_PRELOAD=") && !seen.contains("PALISADE_CARRIED"), "{seen}");
+    let processes = environments(&mark);
+    let ours: Vec<&(String, String)> = processes.iter().filter(|(line, _)| line.contains("__supervise")).collect();
+    assert!(!ours.is_empty(), "{processes:?}");
+    for (line, environment) in ours {
+        let names = environment.split(' ').filter(|pair| pair.contains('=')).filter_map(|pair| pair.split('=').next());
+        assert!(names.filter(|name| name.chars().all(|c| c.is_ascii_uppercase() || c == '_')).count() == 0, "{line}\n{environment}");
+    }
+    server.close();
+}
+
+#[test]
+fn what_a_workspace_writes_into_arguments_opens_nothing_and_what_is_read_is_shown() {
+    let outside = World::new();
+    let secret = outside.write("home/id", "outside").display().to_string();
+    let world = listed(&["good", &secret, "script.js"], json!({}));
+    // A package at the root does not open the workspace.
+    world.write("workspace/package.json", "{}");
+    world.write("workspace/script.js", "the script");
+    let beside = world.write("workspace/beside.js", "beside it").display().to_string();
+    world.palisade(&["trust", "--yes"]).expect(0);
+    let shown = world.palisade(&["mcp", "accept", "site", "--yes"]).expect(0).stderr;
+    let script = world.path("workspace/script.js").display().to_string();
+    assert!(shown.contains(&format!("  reads {script}\n")) && !shown.contains(&format!("reads {secret}")), "{shown}");
+    let look = |path: &str| text(&world, "site/look", json!({"path": path}));
+    assert_eq!(look(&script), "the script");
+    for path in [&secret, &beside] {
+        assert!(look(path).starts_with("refused: "), "{path}");
+    }
+}
+
+#[test]
+fn what_palisade_inherited_is_not_handed_on() {
+    let world = World::new();
+    world.user_config(&format!("{LIMITS}[mcp.good]\ncommand = \"{}\"\nargs = [\"good\"]\n", mcp_fixture().display()));
+    json_of(&world, &["mcp", "accept", "good", "--yes"]).expect(0);
+    let secret = world.write("home/secret", "handed on\n");
+    let line = format!(
+        "exec 9<'{}'; read line <&9 && echo $line; exec 9<'{0}'; exec '{}' call good/inherited",
+        secret.display(),
+        binary().display()
+    );
+    let mut command = world.command(&[]);
+    let mut shell = std::process::Command::new("/bin/sh");
+    shell
+        .args(["-c", &line])
+        .env_clear()
+        .envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .current_dir(world.workspace());
+    command.stdin(Stdio::null());
+    let answer = palisade_tests::answer(shell).expect(0);
+    assert_eq!(answer.stdout, "handed on\n[from the MCP server good]\n", "{}", answer.stderr);
+}
+
+#[test]
+fn an_acceptance_that_is_narrowed_while_serving_counts_at_once() {
+    let world = listed(&["good", "x"], json!({}));
+    json_of(&world, &["mcp", "accept", "site", "--net", "--yes"]).expect(0);
+    let mut server = Server::start(&world, &["serve"]);
+    let reach = |server: &mut Server| {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let said = server.call("site__reach", &json!({"tcp": listener.local_addr().unwrap().port(), "pid": 1}));
+        serde_json::from_str::<Value>(&said).unwrap()["tcp"].clone()
+    };
+    assert_eq!(reach(&mut server), true);
+    json_of(&world, &["mcp", "accept", "site", "--yes"]).expect(0);
+    let started = std::time::Instant::now();
+    while reach(&mut server) == true && started.elapsed().as_secs() < 30 {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    assert_eq!(reach(&mut server), false);
+    server.close();
+}
+
+#[test]
+fn a_server_that_asks_without_end_fills_nobodys_memory_and_the_host_ends() {
+    let world = World::new();
+    world.user_config(&format!("{LIMITS}[mcp.asks]\ncommand = \"{}\"\nargs = [\"asks\"]\n", mcp_fixture().display()));
+    json_of(&world, &["mcp", "accept", "asks", "--yes"]).expect(0);
+    let mut server = Server::start(&world, &["serve"]);
+    let ended = server.call("asks__echo", &json!({"text": "a"}));
+    assert!(ended.starts_with("asks/echo "), "{ended}");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.child.id())).unwrap();
+    let peak =
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")).and_then(|line| line.trim().split(' ').next()?.parse::<u64>().ok());
+    assert!(peak.is_some_and(|kib| kib < 250 * 1024), "{peak:?} KiB");
+    server.close();
+}
