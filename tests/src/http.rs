@@ -154,10 +154,11 @@ pub struct Client {
 impl Client {
     /// The same client over a connection of its own.
     #[must_use]
-    pub fn beside(&self, server: &Server) -> Self {
-        let Self { version, token, session, asked, .. } = self;
-        let (token, session) = (token.clone(), session.clone());
-        Self { connection: Connection::open(server.port), version, token, session, asked: asked + 1_000_000 }
+    pub fn beside(&self, server: &Server, number: usize) -> Self {
+        let (token, session) = (self.token.clone(), self.session.clone());
+        // What one session asks has one numbering.
+        let asked = (number as u64 + 1) * 1_000_000;
+        Self { connection: Connection::open(server.port), version: self.version, token, session, asked }
     }
 
     /// The headers that say who it is.
@@ -264,22 +265,15 @@ impl Connection {
         Self(BufReader::new(stream))
     }
 
+    /// The socket, to wait on.
+    #[must_use]
+    pub fn stream(&self) -> &TcpStream {
+        self.0.get_ref()
+    }
+
     /// Sends bytes. One that is gone does not read; the reply that does not come tells.
     pub fn send(&mut self, bytes: &[u8]) {
         let _ = self.0.get_mut().write_all(bytes);
-    }
-
-    /// Whether something of a reply is there by now.
-    ///
-    /// # Panics
-    /// When the socket is none.
-    #[must_use]
-    pub fn has_reply(&self) -> bool {
-        let stream = self.0.get_ref();
-        stream.set_nonblocking(true).expect("a socket");
-        let seen = stream.peek(&mut [0]).is_ok();
-        stream.set_nonblocking(false).expect("a socket");
-        seen || !self.0.buffer().is_empty()
     }
 
     /// Waits for the head of a reply; `None` where the connection ended first.

@@ -318,7 +318,7 @@ fn a_slow_call_holds_up_no_fast_one() {
         let (world, plugin) = patient();
         let mut server = Server::start(&world, &["--profile", "trusted", "--plugin", &plugin]);
         let mut slow = server.client(version);
-        let mut fast = slow.beside(&server);
+        let mut fast = slow.beside(&server, 0);
         slow.send("tools/call", &json!({"name": "guest__sleep", "arguments": {"ms": 50_000}}));
         server.until("guest/sleep");
         for _ in 0..20 {
@@ -336,7 +336,7 @@ fn a_signal_ends_it_with_130_and_calls_in_flight_have_their_grace_and_answer() {
         let mut client = server.client(version);
         // What only listens, or is idle, is no reason to stay.
         let _idle = Connection::open(server.port);
-        let mut listening = client.beside(&server);
+        let mut listening = client.beside(&server, 0);
         if version == OLD {
             let headers = format!("Host: localhost\r\n{}", listening.headers());
             listening.connection.send(&request("GET /mcp", &headers, ""));
