@@ -2,10 +2,11 @@
 //!
 //! Whether a case is right is known from how it was made, never from asking a validator.
 
+use palisade::config::{Home, Settings};
 use palisade::policy::{Rule, StepVerdict, Verdict};
 use palisade::record::Outcome;
-use palisade::sandbox::{Allocator, Run};
-use palisade::{Host, ToolCall};
+use palisade::sandbox::Run;
+use palisade::{Host, LoadOptions, ToolCall};
 use palisade_tests::{World, bench, example, raw};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -296,7 +297,13 @@ fn host(world: &World) -> Host {
     let plugins = names.map(|name| example(name.to_str().expect("text"))).chain([bounded]).collect();
     let mut options = bench::options(world, plugins, 0);
     options.grants = ["search:fs:read:@workspace", "secrets:fs:read:@workspace", "notes:store"].map(str::to_owned).to_vec();
-    bench::load(world, &options, Allocator::Pool(palisade::POOL))
+    // Compiled code is shared with the tests that run the binary, and stands under the key all worlds have.
+    let mut home = Home::at(&world.path("home")).expect("a home");
+    (home.state, home.cache) = (world.path("state/palisade"), palisade_tests::root().join("target/test-cache/palisade"));
+    let settings = Settings::resolve(&options, home).expect("settings");
+    let compiler = palisade_tests::binary();
+    let load = LoadOptions { compiler: Some(&compiler), ..LoadOptions::default() };
+    bench::runtime().block_on(Host::load(settings, load)).expect("a host")
 }
 
 /// What the step for arguments says.
