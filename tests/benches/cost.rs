@@ -1,10 +1,11 @@
 //! What the gate, the host and a cold start cost, each beside a floor measured in the same run. Ratios travel, times do not.
 
 use palisade::Host;
+use palisade::config::Options;
 use palisade::policy::{Limits, Verdict};
 use palisade::sandbox::{Allocator, Run, engine_config};
 use palisade_tests::bench::{call, figure, host, load_with, median, options, runtime, time};
-use palisade_tests::{World, example, raw};
+use palisade_tests::{World, example, guest, raw};
 use std::hint::black_box;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -42,7 +43,26 @@ fn main() {
         let text: String = "one two three ".chars().cycle().take(size - r#"{"text":""}"#.len()).collect();
         warm(&runtime, &host, "text-stats/count", &format!(r#"{{"text":"{text}"}}"#), &count, large, ("", ""));
     }
+    store_get(&runtime);
     cold(&world);
+}
+
+/// What a plugin waits for one value of its store: a call that gets many, less one that gets none.
+fn store_get(runtime: &tokio::runtime::Runtime) {
+    const TIMES: u32 = 1000;
+    let world = World::new();
+    let plugin = world.plugin("store", &guest("store"), "[capabilities]\nstore = true\n");
+    let options = Options { grants: vec!["store:store".to_owned()], ..options(&world, vec![plugin], 0) };
+    let host = load_with(&world, &options, Allocator::Pool(palisade::POOL), None);
+    let run = |tool: &str, arguments: &str| {
+        let record = runtime.block_on(call(&host, tool, arguments));
+        assert!(record.error.is_none() && record.denial.is_none(), "{record:?}");
+    };
+    run("store/put", r#"{"key":"kept","bytes":100}"#);
+    let many = format!(r#"{{"key":"kept","times":{TIMES}}}"#);
+    let each = |_| (time(|| run("store/gets", &many)) - time(|| run("store/gets", r#"{"key":"kept","times":0}"#))) / f64::from(TIMES);
+    let value = format!("{:.2} µs", median((0..ROUNDS).map(each).collect()) / 1e3);
+    figure("`store::get` of 100 bytes inside a granted plugin", &value, "at most 10 µs");
 }
 
 /// The whole gate of a denied call costs no sandbox: the arguments are parsed and validated, and then refused.

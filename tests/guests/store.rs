@@ -31,6 +31,25 @@ fn size(args: Key) -> Result<String> {
     Ok(store::get(&args.key)?.map_or("none".to_owned(), |value| value.len().to_string()))
 }
 
+/// A key and how often.
+#[arguments]
+pub struct Again {
+    /// The key.
+    pub key: String,
+    /// How often.
+    pub times: u32,
+}
+
+/// Gets a key that many times, and says how many bytes came.
+#[tool]
+fn gets(args: Again) -> Result<String> {
+    let mut bytes = 0;
+    for _ in 0..args.times {
+        bytes += store::get(&args.key)?.map_or(0, |value| value.len());
+    }
+    Ok(bytes.to_string())
+}
+
 /// Sets a value of so many bytes.
 #[tool]
 fn put(args: Entry) -> Result<String> {
@@ -67,4 +86,4 @@ fn count(args: Key) -> Result<String> {
     }
 }
 
-palisade_sdk::export!(size, put, remove, many, count);
+palisade_sdk::export!(size, gets, put, remove, many, count);

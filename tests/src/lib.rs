@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod cost;
+pub mod http;
 pub mod raw;
 pub mod stdio;
 pub mod web;

@@ -55,6 +55,11 @@ impl Server {
     /// Asks and waits for the answer; `None` where the server ended first.
     pub fn ask(&mut self, method: &str, params: &Value) -> Option<Value> {
         let asked = self.send(method, params);
+        self.answer(asked)
+    }
+
+    /// Waits for the answer to what was sent; `None` where the server ended first.
+    pub fn answer(&mut self, asked: u64) -> Option<Value> {
         loop {
             let mut line = String::new();
             if self.output.read_line(&mut line).ok()? == 0 || !line.ends_with('\n') {

@@ -167,6 +167,27 @@ fn calls_run_beside_each_other_and_a_stuck_one_holds_up_nobody() {
 }
 
 #[test]
+fn a_signal_ends_it_with_130_and_a_call_in_flight_has_its_grace_and_answer() {
+    let world = World::new();
+    world.user_config("[limits]\ntime = \"60s\"\ngrace = \"30s\"\n");
+    let plugin = world.plugin("guest", &guest("guest"), "");
+    let flags = ["--profile", "trusted", "--plugin", plugin.to_str().unwrap(), "serve"];
+    let mut server = palisade_tests::stdio::Server::start(&world, &flags);
+    let asked = server.send("tools/call", &json!({"name": "guest__work", "arguments": {"steps": 1000}}));
+    let log = || world.palisade(&["audit", "show"]).stdout;
+    let started = Instant::now();
+    while !log().contains("guest/work") {
+        assert!(started.elapsed() < Duration::from_secs(60), "{}", log());
+    }
+    rustix::process::kill_process(rustix::process::Pid::from_child(&server.child), rustix::process::Signal::TERM).unwrap();
+    let answer = server.answer(asked).expect("the answer of a call that was told to end");
+    let text = answer["content"][0]["text"].as_str().unwrap();
+    assert!(text.starts_with("guest/work failed (tool-failed): stopped at step "), "{answer}");
+    assert_eq!(server.child.wait().unwrap().code(), Some(130));
+    assert!(log().contains("guest/work: allow → error (tool-failed)"), "its outcome is recorded\n{}", log());
+}
+
+#[test]
 fn a_server_without_tools_says_why() {
     let world = World::new();
     let plugins = plugins();

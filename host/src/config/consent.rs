@@ -102,7 +102,7 @@ impl Consents {
 }
 
 /// Waits until no other process changes the same; the lock ends with the value, or with the process.
-pub(super) fn locked(path: &Path) -> Result<std::fs::File, Error> {
+pub(crate) fn locked(path: &Path) -> Result<std::fs::File, Error> {
     use std::os::unix::fs::OpenOptionsExt;
     let io = |e: std::io::Error| Error::io(format!("the lock {}", path.display()), &e);
     let held = std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map_err(io)?;

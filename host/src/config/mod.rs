@@ -20,6 +20,7 @@ mod stores;
 mod trust;
 mod trusted;
 
+pub(crate) use consent::locked;
 pub use consent::{Consent, Consents, now};
 pub(crate) use file::{LimitsTable, Placed, Source};
 pub(crate) use grants::Bounds;

@@ -6,8 +6,8 @@
 //! Never here: the protocol, which is the library's; TLS, which loopback does not need.
 
 use super::Events;
-use super::server::{Hosts, Server};
-use crate::config::{Home, make_folder, read_private};
+use super::server::{Hosts, LAST, Server, stopped};
+use crate::config::{Home, locked, make_folder, read_private};
 use crate::error::{Error, Kind};
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
@@ -16,18 +16,18 @@ use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::{HttpService, service_fn};
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use sha2::Sha256;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use wasmtime_wasi_http::io::TokioIo;
 
 /// Where clients speak to it.
@@ -38,8 +38,8 @@ const CONNECTIONS: usize = 256;
 const STRANGER: Duration = Duration::from_secs(2);
 /// Largest request body, in bytes: the largest arguments, escaped, and their frame.
 const BODY: usize = 8 * 1024 * 1024;
-/// How long connections have to end with what they do.
-const LAST: Duration = Duration::from_secs(2);
+/// How long the last answers have to go out.
+const ANSWERS: Duration = Duration::from_millis(500);
 /// Length of the token, in bytes before it is written in hex.
 const TOKEN: usize = 32;
 
@@ -60,14 +60,13 @@ impl Guard {
     pub fn token(home: &Home) -> Result<(Self, PathBuf), Error> {
         let path = home.state.join("serve.token");
         make_folder(&home.state)?;
-        if let Some(bytes) = read_private(&path, 1024)? {
-            let text = String::from_utf8(bytes).unwrap_or_default().trim().to_owned();
-            if text.len() < TOKEN || !text.bytes().all(|b| b.is_ascii_graphic()) {
-                let what = format!("{} holds no token of at least {TOKEN} printable bytes", path.display());
-                return Err(Error::new(Kind::Config, what).hint("remove it, and it is made again"));
-            }
-            crate::redact::learn(&text);
-            return Ok((Self::Token(text), path));
+        if let Some(token) = kept(&path)? {
+            return Ok((Self::Token(token), path));
+        }
+        // Two that start at once get one token, or a client of one of them reads the other's.
+        let _held = locked(&home.state.join("serve.token.lock"))?;
+        if let Some(token) = kept(&path)? {
+            return Ok((Self::Token(token), path));
         }
         let mut bytes = [0; TOKEN];
         getrandom::fill(&mut bytes).map_err(|e| Error::new(Kind::Io, format!("random bytes: {e}")))?;
@@ -90,6 +89,18 @@ impl Guard {
             _ => false,
         }
     }
+}
+
+/// The token in a file, where there is one.
+fn kept(path: &Path) -> Result<Option<String>, Error> {
+    let Some(bytes) = read_private(path, 1024)? else { return Ok(None) };
+    let text = String::from_utf8(bytes).unwrap_or_default().trim().to_owned();
+    if text.len() < TOKEN || !text.bytes().all(|b| b.is_ascii_graphic()) {
+        let what = format!("{} holds no token of at least {TOKEN} printable bytes", path.display());
+        return Err(Error::new(Kind::Config, what).hint("remove it, and it is made again"));
+    }
+    crate::redact::learn(&text);
+    Ok(Some(text))
 }
 
 /// Listens on a loopback address; with port 0 on a free port.
@@ -116,6 +127,7 @@ pub async fn serve_http(
     events: Events,
 ) -> Result<(), Error> {
     let server = Server::new(hosts, events, stop.clone());
+    let busy = server.clone();
     // The names of loopback are the library's default; of origins there is none that is meant.
     let config = StreamableHttpServerConfig::default().enforce_origin_validation().with_max_request_body_bytes(BODY);
     let ending = config.cancellation_token.clone();
@@ -126,7 +138,7 @@ pub async fn serve_http(
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = stop.wait_for(|stop| *stop) => break,
+            () = stopped(&mut stop) => break,
         };
         while connections.try_join_next().is_some() {}
         let Ok((stream, _)) = accepted else {
@@ -140,26 +152,48 @@ pub async fn serve_http(
         let known = Arc::new(AtomicBool::new(false));
         let (guard, service, seen) = (guard.clone(), service.clone(), known.clone());
         let answer = service_fn(move |request| answer(guard.clone(), service.clone(), seen.clone(), request));
-        connections.spawn(async move {
-            let _place = place;
-            let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), answer);
-            tokio::pin!(connection);
-            tokio::select! {
-                _ = &mut connection => return,
-                () = tokio::time::sleep(STRANGER) => {}
-            }
-            if known.load(Ordering::Relaxed) {
-                let _ = connection.await;
-            }
-        });
+        connections.spawn(connected(place, http1::Builder::new().serve_connection(TokioIo::new(stream), answer), known, stop.clone()));
     }
-    // Calls were told by the same signal, and have their grace.
-    let _ = tokio::time::timeout(LAST, async {
+    // One more client finds nobody; calls were told by the same signal, and have their grace.
+    drop(listener);
+    busy.idle().await;
+    let mut over = async || while connections.join_next().await.is_some() {};
+    if tokio::time::timeout(ANSWERS, over()).await.is_err() {
+        // What is left only listens.
         ending.cancel();
-        while connections.join_next().await.is_some() {}
-    })
-    .await;
+        let _ = tokio::time::timeout(LAST, over()).await;
+    }
     Ok(())
+}
+
+/// A connection, until it ends, was a stranger's for too long, or has answered what it was asked before the end.
+async fn connected<S>(
+    _place: OwnedSemaphorePermit,
+    connection: http1::Connection<TokioIo<TcpStream>, S>,
+    known: Arc<AtomicBool>,
+    mut stop: watch::Receiver<bool>,
+) where
+    S: HttpService<Incoming, ResBody = BoxBody<Bytes, Infallible>, Error = Infallible>,
+{
+    tokio::pin!(connection);
+    let stranger = tokio::time::sleep(STRANGER);
+    tokio::pin!(stranger);
+    let (mut looked, mut told) = (false, false);
+    loop {
+        tokio::select! {
+            _ = &mut connection => return,
+            () = &mut stranger, if !looked => {
+                if !known.load(Ordering::Relaxed) {
+                    return;
+                }
+                looked = true;
+            }
+            () = stopped(&mut stop), if !told => {
+                connection.as_mut().graceful_shutdown();
+                told = true;
+            }
+        }
+    }
 }
 
 type Answer = Response<BoxBody<Bytes, Infallible>>;

@@ -7,7 +7,7 @@ use crate::sandbox::{Content, Progress, Run};
 use crate::session::{Event, init};
 use crate::{Host, Tool, ToolCall};
 use base64::Engine;
-use palisade_policy::{Rule, Verdict};
+use palisade_policy::{Limit, Rule, Verdict};
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, Implementation, JsonObject, ListToolsResult,
     PaginatedRequestParams, ProgressNotificationParam, ProgressToken, ResourceContents, ServerCapabilities, ServerConfig,
@@ -29,6 +29,8 @@ const PROGRESS: usize = 16;
 
 /// How long a result waits for the reports before it.
 const LAST_REPORT: Duration = Duration::from_millis(100);
+/// How long a server that ends waits for calls after their grace, and for what they answered to go out.
+pub(super) const LAST: Duration = Duration::from_secs(2);
 
 /// How often it is looked whether a client is gone that waits for changes.
 const CLOSED: Duration = Duration::from_secs(30);
@@ -51,6 +53,7 @@ where
 {
     let refuse = |what: &str, error: &dyn std::fmt::Display| Error::new(Kind::Mcp, format!("{what}: {error}"));
     let server = Server::new(hosts, events, stop.clone());
+    let busy = server.clone();
     let transport = AsyncRwTransport::new_server(read, write).with_max_line_length(MESSAGE);
     let running = tokio::select! {
         // Stopped before a client said anything.
@@ -58,10 +61,14 @@ where
         started = server.serve(transport) => started.map_err(|e| refuse("the client did not start the protocol", &e))?,
     };
     let end = running.cancellation_token();
+    let waiting = running.waiting();
+    tokio::pin!(waiting);
     tokio::select! {
-        ended = running.waiting() => ended.map(drop).map_err(|e| refuse("the server", &e)),
+        ended = &mut waiting => ended.map(drop).map_err(|e| refuse("the server", &e)),
         () = stopped(&mut stop) => {
+            busy.idle().await;
             end.cancel();
+            let _ = tokio::time::timeout(LAST, waiting).await;
             Ok(())
         }
     }
@@ -78,22 +85,46 @@ pub fn instructions(host: &Host) -> String {
     format!("There are no tools. Plugins: {reason}. Broken: {}. The user of this server can change that.", host.quarantined().len())
 }
 
+/// A call in flight, until it is dropped.
+struct InFlight(Arc<watch::Sender<usize>>);
+
+impl InFlight {
+    fn new(calls: &Arc<watch::Sender<usize>>) -> Self {
+        calls.send_modify(|calls| *calls += 1);
+        Self(calls.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.send_modify(|calls| *calls -= 1);
+    }
+}
+
 #[derive(Clone)]
 pub(super) struct Server {
     hosts: Hosts,
     instructions: String,
     events: Arc<Events>,
     stop: watch::Receiver<bool>,
+    /// Calls in flight, of all clients.
+    busy: Arc<watch::Sender<usize>>,
 }
 
 impl Server {
     pub(super) fn new(hosts: Hosts, events: Events, stop: watch::Receiver<bool>) -> Self {
         let instructions = instructions(&hosts.borrow());
-        Self { instructions, hosts, events: Arc::new(events), stop }
+        Self { instructions, hosts, events: Arc::new(events), stop, busy: Arc::default() }
     }
 
     fn host(&self) -> Arc<Host> {
         self.hosts.borrow().clone()
+    }
+
+    /// Waits until no call is in flight, as long as calls that were told to end may take.
+    pub(super) async fn idle(&self) {
+        let most = self.host().limits().time(Limit::Grace) + LAST;
+        let _ = tokio::time::timeout(most, self.busy.subscribe().wait_for(|calls| *calls == 0)).await;
     }
 
     /// Calls `tell` each time the tools are others than before, until that fails or nobody could change them.
@@ -167,6 +198,7 @@ impl ServerHandler for Server {
     }
 
     async fn call_tool(&self, params: CallToolRequestParams, context: RequestContext<RoleServer>) -> Result<CallToolResponse, ErrorData> {
+        let _busy = InFlight::new(&self.busy);
         let host = self.host();
         // A name that nothing is registered under still gets its answer from the gate.
         let id = host.id_of_mcp_name(&params.name).map_or_else(|| params.name.replacen("__", "/", 1), str::to_owned);
@@ -225,7 +257,7 @@ async fn closed(peer: &rmcp::Peer<RoleServer>) {
 }
 
 /// Waits until somebody wants the server to end; where nobody can, for ever.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
+pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
     if stop.wait_for(|stop| *stop).await.is_err() {
         std::future::pending::<()>().await;
     }

@@ -1,0 +1,193 @@
+//! What a client waits for `palisade serve`, over its pipes and over HTTP, beside the same tool as Node and Python servers.
+//!
+//! The peers are those of `make bench-peers`, which installs them; without them they are skipped, and that is said.
+
+use palisade_tests::bench::{figure, percentile};
+use palisade_tests::http::{OLD, Server};
+use palisade_tests::{World, example, root};
+use rustix::event::{PollFd, PollFlags, poll};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Instant;
+
+/// Rounds in which all take turns.
+const ROUNDS: usize = 9;
+/// Calls of a round, for each that is in flight at once.
+const CALLS: [(usize, usize); 2] = [(1, 400), (64, 1600)];
+/// Calls before anything is measured: engines that compile as they go have done so.
+const WARM_UP: usize = 2000;
+/// As long as what an agent passes on.
+const TEXT: &str =
+    "A call of a usual size: a sentence or two\nthat an agent might pass on to a tool,\nbelow two hundred bytes. Ünïcode too.\n";
+
+fn main() {
+    // Asked for by a test runner that lists tests: this is none.
+    if std::env::args().any(|a| a == "--list") {
+        return;
+    }
+    let world = World::new();
+    let plugin = example("text-stats");
+    let flags = ["--profile", "trusted", "--plugin", plugin.to_str().expect("text")];
+    let mut served = vec![
+        Peer { name: "stdio", way: Way::Lines(Lines::start(world.command(&[&flags[..], &["serve"]].concat()), "text-stats__count")) },
+        Peer { name: "HTTP", way: Way::Http(Box::new(Server::start(&world, &flags))) },
+    ];
+    let node = root().join("target/peers/node/server.mjs");
+    let python = root().join("target/peers/python/bin/python");
+    let with = |program: &str, argument: &std::path::Path| {
+        let mut command = Command::new(program);
+        command.arg(argument);
+        command
+    };
+    let peers = [
+        ("Node", node.exists().then(|| with("node", &node))),
+        ("Python", python.exists().then(|| with(python.to_str().expect("text"), &root().join("tests/peers/server.py")))),
+    ];
+    for (name, command) in peers {
+        match command {
+            Some(command) => served.push(Peer { name, way: Way::Lines(Lines::start(command, "count")) }),
+            None => println!("{name}: skipped, it is not installed; make bench-peers installs it"),
+        }
+    }
+    served.iter_mut().for_each(|peer| drop(peer.times(1, WARM_UP)));
+    for (flight, calls) in CALLS {
+        let mut all: Vec<Vec<f64>> = vec![Vec::new(); served.len()];
+        for _ in 0..ROUNDS {
+            for (peer, all) in served.iter_mut().zip(&mut all) {
+                all.extend(peer.times(flight, calls));
+            }
+        }
+        let of = |times: &Vec<f64>| (percentile(times.clone(), 50), percentile(times.clone(), 99));
+        let node = served.iter().position(|peer| peer.name == "Node").map(|at| of(&all[at]).0);
+        for (peer, times) in served.iter().zip(&all) {
+            let (p50, p99) = of(times);
+            let beside = node.map_or(String::new(), |node| format!(": {:.2} × Node's p50", p50 / node));
+            let goal = if (peer.name, flight) == ("stdio", 1) { "p50 at most 0.5 × Node's" } else { "" };
+            let who = match peer.way {
+                Way::Lines(_) if peer.name != "stdio" => format!("the tool as a {} server, stdio", peer.name),
+                _ => format!("`palisade serve`, {}", peer.name),
+            };
+            figure(&format!("`tools/call`, {flight} in flight: {who}"), &format!("p50 {p50:.0} µs, p99 {p99:.0} µs{beside}"), goal);
+        }
+    }
+}
+
+struct Peer {
+    name: &'static str,
+    way: Way,
+}
+
+enum Way {
+    Lines(Lines),
+    Http(Box<Server>),
+}
+
+impl Peer {
+    /// Microseconds of each of so many calls, of which so many are in flight.
+    fn times(&mut self, flight: usize, calls: usize) -> Vec<f64> {
+        match &mut self.way {
+            Way::Lines(lines) => lines.times(flight, calls),
+            Way::Http(server) => over_http(server, flight, calls),
+        }
+    }
+}
+
+/// A server of lines.
+struct Lines {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+    tool: &'static str,
+    asked: usize,
+}
+
+impl Lines {
+    fn start(mut command: Command, tool: &'static str) -> Self {
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().expect("it starts");
+        let input = child.stdin.take().expect("a pipe");
+        let output = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut lines = Self { child, input, output, tool, asked: 0 };
+        let client = json!({"name": "bench", "version": "1"});
+        lines.send("initialize", &json!({"protocolVersion": OLD, "capabilities": {}, "clientInfo": client}));
+        lines.answer();
+        writeln!(lines.input, r#"{{"jsonrpc":"2.0","method":"notifications/initialized"}}"#).expect("it reads");
+        lines
+    }
+
+    fn send(&mut self, method: &str, params: &Value) {
+        self.asked += 1;
+        // One write for a message, as clients do.
+        let message = format!("{}\n", json!({"jsonrpc": "2.0", "id": self.asked, "method": method, "params": params}));
+        self.input.write_all(message.as_bytes()).expect("it reads");
+    }
+
+    fn answer(&mut self) -> (usize, Value) {
+        loop {
+            let mut line = String::new();
+            assert!(self.output.read_line(&mut line).expect("text") > 0, "it ended");
+            let answer: Value = serde_json::from_str(&line).expect("JSON");
+            if let Some(id) = answer["id"].as_u64().filter(|_| answer.get("method").is_none()) {
+                return (usize::try_from(id).expect("it is small"), answer);
+            }
+        }
+    }
+
+    fn times(&mut self, flight: usize, calls: usize) -> Vec<f64> {
+        let params = json!({"name": self.tool, "arguments": {"text": TEXT}});
+        let first = self.asked + 1;
+        let mut sent = Vec::with_capacity(calls);
+        let mut times = Vec::with_capacity(calls);
+        while times.len() < calls {
+            while sent.len() < calls && sent.len() - times.len() < flight {
+                sent.push(Instant::now());
+                self.send("tools/call", &params);
+            }
+            let (id, answer) = self.answer();
+            times.push(sent[id - first].elapsed().as_secs_f64() * 1e6);
+            right(&answer);
+        }
+        times
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn right(answer: &Value) {
+    assert_eq!(answer["result"]["structuredContent"]["words"], TEXT.split_whitespace().count(), "{answer}");
+}
+
+/// A connection for each that is in flight, in one session.
+fn over_http(server: &Server, flight: usize, calls: usize) -> Vec<f64> {
+    let params = json!({"name": "text-stats__count", "arguments": {"text": TEXT}});
+    let first = server.client(OLD);
+    let mut clients: Vec<_> = (0..flight).map(|i| first.beside(server, i)).collect();
+    let mut sent: Vec<Option<Instant>> = vec![None; flight];
+    let (mut started, mut times) = (0, Vec::with_capacity(calls));
+    while times.len() < calls {
+        for (client, sent) in clients.iter_mut().zip(&mut sent).filter(|(_, sent)| sent.is_none()) {
+            if started < calls {
+                let bytes = client.asking("tools/call", &params);
+                *sent = Some(Instant::now());
+                client.connection.send(&bytes);
+                started += 1;
+            }
+        }
+        let waiting: Vec<usize> = (0..flight).filter(|i| sent[*i].is_some()).collect();
+        let mut fds: Vec<PollFd<'_>> = waiting.iter().map(|i| PollFd::new(clients[*i].connection.stream(), PollFlags::IN)).collect();
+        poll(&mut fds, None).expect("a poll");
+        let ready: Vec<usize> = waiting.iter().zip(&fds).filter(|(_, fd)| !fd.revents().is_empty()).map(|(i, _)| *i).collect();
+        for i in ready {
+            let reply = clients[i].connection.reply().expect("an answer");
+            times.push(sent[i].take().expect("it was asked").elapsed().as_secs_f64() * 1e6);
+            right(&reply.message());
+        }
+    }
+    times
+}
