@@ -18,7 +18,7 @@ expect() {
   shift 3
   PLANTED=planted-value PALISADE_HOME=$ext "$PALISADE" --format json --workspace "$ws" "$@" >"$home/out" 2>"$home/err"
   got=$?
-  if [ "$got" = "$code" ] && cat "$home/out" "$home/err" | grep -qE -- "$pattern"; then
+  if [ "$got" = "$code" ] && grep -qE -- "$pattern" "$home/out" "$home/err"; then
     ok "$name"
   else
     bad "$name: exit $got: $(cat "$home/out" "$home/err" | tail -c 600)"
@@ -178,6 +178,31 @@ TOML
   done
 else
   skip "external servers through the Python client, and Python servers (6 checks)"
+fi
+
+# A program among those of a whole home, beside Palisade's own folders: it starts, and those stay closed. The server is
+# started with them in their usual places, so that what is around its `bin` holds them.
+user=$home/user
+mkdir -p "$user/.local/bin" "$user/.local/share/palisade/secrets" "$user/.local/share/keyrings" "$user/.config/palisade"
+cp "$home/tries.mjs" "$user/.local/bin/tries"
+sed -i '1i #!/usr/bin/env node' "$user/.local/bin/tries"
+chmod 755 "$user/.local/bin/tries"
+echo planted-secret >"$user/.local/share/palisade/secrets/API_TOKEN"
+echo planted-secret >"$user/.local/share/keyrings/one"
+printf 'profile = "trusted"\n[mcp.local]\ncommand = "tries"\n' >"$user/.config/palisade/config.toml"
+chmod -R go= "$user"
+as_user() {
+  env -u PALISADE_HOME -u XDG_CONFIG_HOME -u XDG_DATA_HOME -u XDG_STATE_HOME -u XDG_CACHE_HOME HOME="$user" PATH="$user/.local/bin:$PATH" \
+    "$PALISADE" --format json --workspace "$ws" "$@" >"$home/out" 2>"$home/err"
+}
+mv "$user/.local/bin/tries" "$user/.local/bin/tries.mjs" && ln -s tries.mjs "$user/.local/bin/tries"
+if as_user mcp accept local --yes; then
+  for path in share/palisade/secrets/API_TOKEN share/keyrings/one; do
+    as_user call local/reach "{\"port\": 1, \"path\": \"$user/.local/$path\"}"
+    if grep -q 'file.*EACCES' "$home/out"; then ok "a server of ~/.local/bin does not read ~/.local/$path"; else bad "a server of ~/.local/bin reads ~/.local/$path: $(tail -c 400 "$home/out")"; fi
+  done
+else
+  bad "a server of ~/.local/bin does not start: $(tail -c 400 "$home/err")"
 fi
 
 # All that was started is gone with whoever started it.

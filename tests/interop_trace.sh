@@ -67,8 +67,8 @@ args = ["-c", "exit 1"]
 env = { API_TOKEN = "\${API_TOKEN}" }
 TOML
 chmod 600 "$planted/config.toml"
-seen=$(traced trusted call text-stats/count '{"text": "a b"}')
-if [ -n "$identity" ] && grep -q 'asks' <<<"$seen" && grep -q 'state/mcp' <<<"$seen" && grep -q '"words"' "$home/out"; then
+seen=$(traced trusted call text-stats/count '{"text": "a b"}' && traced trusted call served/any '{}')
+if [ -n "$identity" ] && grep -q 'asks' <<<"$seen" && grep -q 'state/mcp' <<<"$seen" && grep -q 'secrets/API_TOKEN' <<<"$seen"; then
   for command in "run|count the words of \"a b\"" 'call|text-stats/count|{"text": "a b"}' 'call|served/any|{}' status 'explain|text-stats/count'; do
     IFS='|' read -ra words <<<"$command"
     opened=$(traced untrusted "${words[@]}")

@@ -23,7 +23,7 @@ mod trusted;
 pub use consent::{Consent, Consents, now};
 pub(crate) use file::{LimitsTable, Placed, Source};
 pub(crate) use grants::Bounds;
-pub(crate) use home::read_private;
+pub(crate) use home::{read_private, resolve_existing};
 pub use home::{Home, make_folder, user_home};
 pub use lock::{LOCK_FILE, Locked};
 pub use mcp::{ServerEntry, expand};
