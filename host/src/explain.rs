@@ -27,7 +27,7 @@ impl Host {
         let unregistered = Candidate::unregistered(id);
         let candidate = tool.map_or(&unregistered, |tool| &tool.candidate);
         let (mut steps, mut refusal) = self.policy.explain(candidate);
-        let more = if refusal.is_some() { None } else { tool.map_or_else(|| self.held_back(id), |tool| tool.changed(&self.settings)) };
+        let more = if refusal.is_some() { None } else { tool.map_or_else(|| self.held_back(id), |tool| self.held(tool)) };
         if let Some(more) = more {
             // The steps after it were not reached.
             let at = steps.iter().position(|step| step.rule == more.rule).unwrap_or(steps.len());

@@ -11,19 +11,20 @@ use crate::audit::{self, Audit};
 use crate::clean;
 use crate::config::{ServerEntry, Settings};
 use crate::error::{Error, Kind};
+use crate::lane::{dispatch, stats};
 use crate::mcp::Server;
 use crate::plugins::{self, Plugin, Quarantined, ToolSpec, Watcher};
-use crate::record::{CallError, CallRecord, Decision, Denial, Outcome, Stats};
+use crate::record::{CallRecord, Decision, Denial};
 use crate::registry::{Provider, Servers, Tool, servers};
 use crate::remedy::{absent_line, accepting, granting, missing, pinned, refused_line, stuck, trust};
-use crate::sandbox::{Allocator, CodeCache, Compiler, Content, Refused, Run, Sandbox};
+use crate::sandbox::{Allocator, CodeCache, Compiler, Refused, Run, Sandbox};
 use crate::{config, json, redact};
-use palisade_policy::{Authorized, Candidate, Limit, Limits, Origin, Policy, Refusal, Rule, Subsystem, Verdict, mcp_name};
-use std::collections::{BTreeMap, HashMap};
+use palisade_policy::{Authorized, Candidate, Identity, Limit, Limits, Origin, Policy, Refusal, Rule, Subsystem, Verdict, mcp_name};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 /// A request to run a tool.
 #[derive(Debug, Clone)]
@@ -61,11 +62,14 @@ pub struct LoadOptions<'a> {
     pub watcher: Option<&'a dyn Watcher>,
     /// How large the audit log of calls may grow; without it none is kept. The command line always keeps one.
     pub audit: Option<audit::Sizes>,
+    /// A host that this one takes the place of while it serves: its engines, external servers, audit log and numbers go on,
+    /// and of the user's own folders only what was there at first runs, or what was granted since.
+    pub before: Option<&'a Host>,
 }
 
 impl Default for LoadOptions<'_> {
     fn default() -> Self {
-        Self { allocator: Allocator::Pool(POOL), only: None, compiler: None, watcher: None, audit: None }
+        Self { allocator: Allocator::Pool(POOL), only: None, compiler: None, watcher: None, audit: None, before: None }
     }
 }
 
@@ -85,14 +89,18 @@ pub struct Host {
     pub(crate) by_id: HashMap<String, Arc<Tool>>,
     by_mcp_name: HashMap<String, String>,
     plugins: Vec<Arc<Plugin>>,
-    servers: Vec<Arc<Server>>,
+    pub(crate) servers: Vec<Arc<Server>>,
     /// Servers that nobody accepted yet.
     held: Vec<ServerEntry>,
     quarantined: Vec<Quarantined>,
     warnings: Vec<String>,
-    allocator: Option<(Allocator, Option<String>)>,
-    denials: AtomicU64,
-    audit: Option<Audit>,
+    sandbox: Option<Arc<Sandbox>>,
+    denials: Arc<AtomicU64>,
+    audit: Option<Arc<Audit>>,
+    /// Plugins of the user's folders that were there when serving began.
+    first: Arc<HashSet<Identity>>,
+    /// Why what the workspace names does not count any more.
+    withdrawn: OnceLock<String>,
 }
 
 /// Why a call does not reach a lane.
@@ -115,22 +123,30 @@ impl Host {
     pub async fn load(settings: Settings, options: LoadOptions<'_>) -> Result<Self, Error> {
         let mut warnings = settings.warnings.clone();
         let mut loaded = plugins::Loaded::default();
-        let mut allocator = None;
+        let mut sandbox = None;
         // Nothing of a withheld subsystem is touched, and without sources there is nothing to compile for.
         if !settings.plugin_dirs.is_empty() {
             let cache = code_cache(&settings.home);
             if cache.is_none() {
                 warnings.push(format!("compiled code is not kept: {} is not this user's alone", settings.home.cache.display()));
             }
-            let sandbox = Sandbox::new(options.allocator, &settings.limits, cache, options.compiler.map(Compiler::new))?;
-            loaded = plugins::load(&settings, &sandbox, options.only, options.watcher).await;
+            let before = options.before.filter(|host| host.settings.limits == settings.limits).and_then(|host| host.sandbox.clone());
+            let engines = match before {
+                Some(before) => before,
+                None => Arc::new(Sandbox::new(options.allocator, &settings.limits, cache, options.compiler.map(Compiler::new))?),
+            };
+            loaded = plugins::load(&settings, &engines, options.only, options.watcher).await;
             // Asked after loading: the engines for large components are made with the first of them.
-            allocator = Some((sandbox.allocator(), sandbox.fallback().map(str::to_owned)));
-            warnings.extend(sandbox.fallback().map(str::to_owned));
+            warnings.extend(engines.fallback().map(str::to_owned));
+            sandbox = Some(engines);
         }
-        let audit = options.audit.map(|sizes| Audit::new(&settings, sizes));
+        let same = options.before.filter(|host| host.settings.profile.name == settings.profile.name);
+        let audit = same.map_or_else(|| options.audit.map(|sizes| Arc::new(Audit::new(&settings, sizes))), |host| host.audit.clone());
+        let denials = options.before.map(|host| host.denials.clone()).unwrap_or_default();
         let servers = servers(&settings, &options, &mut loaded);
-        Ok(Self { audit, ..Self::register(settings, loaded, servers, warnings, allocator) })
+        let own = loaded.plugins.iter().filter(|plugin| plugin.scope == config::Scope::User).map(|plugin| plugin.identity);
+        let first = options.before.map_or_else(|| Arc::new(own.collect()), |host| host.first.clone());
+        Ok(Self { audit, denials, sandbox, ..Self::register(settings, loaded, servers, warnings, first) })
     }
 
     fn register(
@@ -138,7 +154,7 @@ impl Host {
         loaded: plugins::Loaded,
         mut servers: Servers,
         mut warnings: Vec<String>,
-        allocator: Option<(Allocator, Option<String>)>,
+        first: Arc<HashSet<Identity>>,
     ) -> Self {
         let mut policy = Policy::new(settings.deny.clone(), settings.init.clone(), settings.withheld.clone());
         if let Some(others) = settings.others.clone() {
@@ -161,6 +177,7 @@ impl Host {
         for mut plugin in loaded.plugins {
             let specs = Arc::get_mut(&mut plugin).map(|p| std::mem::take(&mut p.tools)).unwrap_or_default();
             let (pin, missing) = (pinned(&settings, &plugin, &specs), missing(&settings, &plugin));
+            let pin = pin.or_else(|| appeared(&plugin, &first));
             let (granting, trust) = (granting(&settings, &plugin, &missing), trust(&settings, &plugin));
             let granted: Vec<_> = plugin.grants.iter().map(|grant| (grant.capability.clone(), grant.origin.clone())).collect();
             for spec in specs {
@@ -201,10 +218,25 @@ impl Host {
             }
         }
         let by_id = tools.iter().map(|(id, tool)| (id.clone(), tool.clone())).collect();
-        let denials = AtomicU64::new(0);
         let held = servers.held;
         let servers = servers.accepted.into_iter().map(|(server, _)| server).collect();
-        Self { settings, policy, tools, by_id, by_mcp_name, plugins, servers, held, quarantined, warnings, allocator, denials, audit: None }
+        Self {
+            settings,
+            policy,
+            tools,
+            by_id,
+            by_mcp_name,
+            plugins,
+            servers,
+            held,
+            quarantined,
+            warnings,
+            first,
+            sandbox: None,
+            denials: Arc::default(),
+            audit: None,
+            withdrawn: OnceLock::new(),
+        }
     }
 
     /// What was decided before loading.
@@ -244,7 +276,7 @@ impl Host {
 
     /// The external servers that nobody accepted yet.
     #[must_use]
-    pub fn held(&self) -> &[ServerEntry] {
+    pub fn unaccepted(&self) -> &[ServerEntry] {
         &self.held
     }
 
@@ -272,7 +304,7 @@ impl Host {
     /// to run.
     #[must_use]
     pub fn allocator(&self) -> Option<(Allocator, Option<&str>)> {
-        self.allocator.as_ref().map(|(allocator, fallback)| (*allocator, fallback.as_deref()))
+        self.sandbox.as_ref().map(|sandbox| (sandbox.allocator(), sandbox.fallback()))
     }
 
     /// The id of the tool that MCP clients know under a name.
@@ -287,7 +319,7 @@ impl Host {
     /// The first rule that denies.
     pub fn admit(&self, tool: &Tool) -> Result<(), Refusal> {
         let _ = self.policy.admit(&tool.candidate)?;
-        tool.changed(&self.settings).map_or(Ok(()), Err)
+        self.held(tool).map_or(Ok(()), Err)
     }
 
     /// Gives a refusal its number, where nobody asked for a call.
@@ -355,6 +387,28 @@ impl Host {
         }
     }
 
+    /// Why a tool does not run that the policy admits: what became of its source since it was loaded.
+    pub(crate) fn held(&self, tool: &Tool) -> Option<Refusal> {
+        let withdrawn = tool.plugin().filter(|plugin| plugin.scope == config::Scope::Workspace).and_then(|_| self.withdrawn.get());
+        match withdrawn {
+            Some(why) => {
+                let remedy = self.settings.init.of(Subsystem::PluginInit).remedy.clone();
+                Some(Refusal {
+                    rule: Rule::Trust,
+                    source: self.settings.init.of(Subsystem::PluginInit).origin.clone(),
+                    reason: why.clone(),
+                    remedy,
+                })
+            }
+            None => tool.changed(&self.settings),
+        }
+    }
+
+    /// What the workspace names does not count any more: it is not what was trusted, or cannot be read.
+    pub(crate) fn withdraw(&self, why: &str) {
+        let _ = self.withdrawn.set(format!("what the workspace names was withdrawn: {why}"));
+    }
+
     /// Why no tool of a source is there that nobody accepted.
     pub(crate) fn held_back(&self, id: &str) -> Option<Refusal> {
         let source = id.split('/').next().unwrap_or_default();
@@ -383,8 +437,7 @@ impl Host {
         let admitted = self.policy.admit(&tool.candidate)?;
         match &tool.provider {
             Provider::Plugin(plugin) if plugin.component.is_stuck() => return Err(Stop::Absent(stuck(tool.spec.id.as_str(), plugin))),
-            Provider::Plugin(_) => {}
-            Provider::Server(_) => tool.changed(&self.settings).map_or(Ok(()), Err)?,
+            _ => self.held(tool).map_or(Ok(()), Err)?,
         }
         let checked = admitted.arguments(arguments(tool, &call.arguments))?;
         let budgeted = checked.budget(budget)?;
@@ -419,6 +472,13 @@ impl Host {
     }
 }
 
+/// A plugin of the user's own folders that came while it was served: nobody said yes to it.
+fn appeared(plugin: &Plugin, first: &HashSet<Identity>) -> Option<(bool, Origin, String)> {
+    let new = plugin.scope == config::Scope::User && !first.contains(&plugin.identity) && plugin.grants.is_empty();
+    let what = format!("{} came or changed while it was served; start the server again to let it in", plugin.manifest.name);
+    new.then_some((false, Origin::BuiltIn, what))
+}
+
 /// The user's cache of compiled code; `None` where it could not be this user's alone.
 #[must_use]
 pub fn code_cache(home: &config::Home) -> Option<CodeCache> {
@@ -437,61 +497,5 @@ pub(crate) fn arguments(tool: &Tool, given: &[u8]) -> Verdict {
     match checked {
         Ok(()) => Verdict::pass(),
         Err(reason) => deny(reason),
-    }
-}
-
-/// The only function that runs a tool. It reads nothing but what the authorized call owns.
-async fn dispatch(authorized: Authorized<'_, Arc<Tool>>, run: Run, start: Instant, gate: Duration) -> (CallRecord, Vec<Refused>) {
-    let (tool, arguments) = authorized.consume();
-    let limits = tool.provider.limits();
-    // What the gate took to validate is part of the call's time.
-    let time = limits.time(Limit::Time).saturating_sub(gate);
-    let report = match &tool.provider {
-        Provider::Plugin(plugin) => plugin.component.clone().call(tool.spec.id.tool(), arguments, &plugin.reach, limits, time, run).await,
-        Provider::Server(server) => server.call(tool.spec.id.tool(), &arguments, time, run).await,
-    };
-    let (content, error) = match report.result {
-        Ok(content) => (content.into_iter().map(cleaned).collect(), None),
-        Err(failure) => {
-            (Vec::new(), Some(CallError { kind: failure.kind, message: redact::text(&clean::model(&failure.message)).into_owned() }))
-        }
-    };
-    let outcome = match error.as_ref().map(|e| e.kind) {
-        None => Outcome::Ok,
-        Some(Kind::LimitTime | Kind::LimitMemory | Kind::LimitOutput | Kind::LimitCalls | Kind::Cancelled) => Outcome::Limit,
-        Some(_) => Outcome::Error,
-    };
-    let record = CallRecord {
-        tool: tool.spec.id.as_str().to_owned(),
-        lane: tool.provider.lane(),
-        outcome,
-        content,
-        error,
-        denial: None,
-        stats: stats(tool.provider.lane(), start.elapsed(), gate, report.memory_peak),
-        log: report.log,
-        log_dropped: report.log_dropped,
-        absent: Vec::new(),
-        unrecorded: None,
-        refused: Vec::new(),
-    };
-    (record, report.refused)
-}
-
-fn cleaned(content: Content) -> Content {
-    match content {
-        Content::Text(text) => Content::Text(clean::model_owned(text)),
-        Content::Json(json) => Content::Json(clean::json(json)),
-        Content::Blob { mime, data } => Content::Blob { mime: clean::line(&mime, clean::NAME), data },
-    }
-}
-
-fn stats(lane: &str, duration: Duration, gate: Duration, memory: usize) -> Stats {
-    let micros = |time: Duration| (time.as_secs_f64() * 1e7).round() / 10.0;
-    Stats {
-        duration_us: micros(duration),
-        gate_us: micros(gate),
-        memory_peak_bytes: memory as u64,
-        instance: if lane == "mcp" { "shared" } else { "fresh" },
     }
 }

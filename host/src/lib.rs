@@ -6,11 +6,13 @@ pub mod config;
 mod error;
 mod explain;
 pub mod files;
+mod fresh;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
 mod host;
 mod json;
+mod lane;
 pub mod mcp;
 pub mod plugins;
 pub mod record;
@@ -23,6 +25,7 @@ pub mod session;
 
 pub use error::{Error, Kind};
 pub use explain::Explanation;
+pub use fresh::keep_fresh;
 pub use host::{Host, LoadOptions, POOL, ToolCall, code_cache};
 pub use palisade_policy as policy;
 pub use registry::{Provider, Tool};

@@ -84,13 +84,17 @@ pub(crate) struct Servers {
 /// Nothing is started: the tools are those that were accepted.
 pub(crate) fn servers(settings: &Settings, options: &LoadOptions<'_>, loaded: &mut plugins::Loaded) -> Servers {
     let mut servers = Servers::default();
+    for (key, error) in &settings.broken_servers {
+        loaded.quarantined.push(Quarantined { source: crate::clean::line(key, 64), key: key.clone(), error: error.clone() });
+    }
     for entry in &settings.servers {
-        let name = entry.name.as_str();
+        let entry = &mut entry.clone();
+        let name = entry.name.to_string();
         if options.only.is_some_and(|only| only != name) {
             continue;
         }
         let twin = loaded.plugins.iter().any(|plugin| plugin.manifest.name == entry.name);
-        let tools = match mcp::accepted(&settings.home, entry) {
+        let tools = match mcp::accepted(settings, entry) {
             _ if twin => Err(Error::new(Kind::Config, format!("{}: a plugin has the name `{name}` too; rename one", entry.origin))),
             Ok(None) => {
                 servers.held.push(entry.clone());
@@ -102,6 +106,13 @@ pub(crate) fn servers(settings: &Settings, options: &LoadOptions<'_>, loaded: &m
         };
         match tools {
             Ok((tools, specs)) => {
+                let limits = &settings.limits;
+                let mut running = options.before.into_iter().flat_map(|host| &host.servers);
+                // One that runs already, and is what it was, runs on.
+                if let Some(server) = running.find(|server| server.identity == entry.identity() && server.goes_on(&tools, limits)) {
+                    servers.accepted.push((server.clone(), specs));
+                    continue;
+                }
                 let server = Server::new(entry.clone(), tools, &settings.home, settings.workspace.folder.path(), &settings.limits);
                 let server = match options.compiler {
                     Some(program) => server.supervised_by(program),
@@ -109,7 +120,7 @@ pub(crate) fn servers(settings: &Settings, options: &LoadOptions<'_>, loaded: &m
                 };
                 servers.accepted.push((Arc::new(server), specs));
             }
-            Err(error) => loaded.quarantined.push(Quarantined { source: name.to_owned(), key: name.to_owned(), error }),
+            Err(error) => loaded.quarantined.push(Quarantined { source: name.clone(), key: name, error }),
         }
     }
     servers

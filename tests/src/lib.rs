@@ -38,6 +38,12 @@ pub fn example(name: &str) -> PathBuf {
     built(root().join("target/plugins").join(name))
 }
 
+/// The built MCP server for tests.
+#[must_use]
+pub fn mcp_fixture() -> PathBuf {
+    built(binary().with_file_name("mcp_fixture"))
+}
+
 /// A built guest.
 #[must_use]
 pub fn guest(name: &str) -> Vec<u8> {

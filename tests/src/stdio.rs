@@ -3,7 +3,7 @@
 use crate::World;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 /// A server that is asked over its pipes; killed when it is dropped.
 #[derive(Debug)]
@@ -13,6 +13,8 @@ pub struct Server {
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
     asked: u64,
+    /// The methods of notifications that came.
+    pub heard: Vec<String>,
 }
 
 impl Server {
@@ -20,9 +22,16 @@ impl Server {
     #[must_use]
     pub fn start(world: &World, args: &[&str]) -> Self {
         let mut command = world.command(args);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the server starts");
+        command.stderr(Stdio::null());
+        Self::of(command)
+    }
+
+    /// Starts what a command says, and says hello.
+    #[must_use]
+    pub fn of(mut command: Command) -> Self {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the server starts");
         let output = BufReader::new(child.stdout.take().expect("a pipe"));
-        let mut server = Self { input: child.stdin.take(), child, output, asked: 0 };
+        let mut server = Self { input: child.stdin.take(), child, output, asked: 0, heard: Vec::new() };
         let client = json!({"name": "test", "version": "1"});
         let hello = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client});
         server.ask("initialize", &hello).expect("it answers");
@@ -55,7 +64,36 @@ impl Server {
             if answer["id"] == json!(asked) {
                 return Some(answer["result"].clone());
             }
+            self.heard.extend(answer["method"].as_str().map(str::to_owned));
         }
+    }
+
+    /// Waits until a notification came, and forgets those that did.
+    ///
+    /// # Panics
+    /// Where it does not come within a minute.
+    pub fn hears(&mut self, method: &str) {
+        let started = std::time::Instant::now();
+        while !self.heard.iter().any(|heard| heard == method) {
+            assert!(started.elapsed() < std::time::Duration::from_secs(60), "{method} in {:?}", self.heard);
+            self.ask("ping", &json!({})).expect("it answers");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        self.heard.clear();
+    }
+
+    /// The names of its tools.
+    #[must_use]
+    pub fn tools(&mut self) -> Vec<String> {
+        let listed = self.ask("tools/list", &json!({})).expect("it answers");
+        listed["tools"].as_array().expect("a list").iter().filter_map(|tool| tool["name"].as_str().map(str::to_owned)).collect()
+    }
+
+    /// The text of a call's answer.
+    #[must_use]
+    pub fn call(&mut self, name: &str, arguments: &Value) -> String {
+        let answer = self.ask("tools/call", &json!({"name": name, "arguments": arguments})).expect("it answers");
+        answer["content"][0]["text"].as_str().expect("text").to_owned()
     }
 
     /// Ends its input, and waits until it has ended.

@@ -1,22 +1,16 @@
 //! External MCP servers: behind the gate, inside their fence, and gone when they should be.
 
-use palisade_tests::{Answer, World, binary};
+use palisade_tests::{Answer, World, binary, mcp_fixture};
 use serde_json::{Value, json};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
-
-fn fixture() -> PathBuf {
-    let path = binary().with_file_name("mcp_fixture");
-    assert!(path.exists(), "{} is not built; run make test", path.display());
-    path
-}
 
 /// A world whose user names a server for each of these modes, by the mode's name, with more lines for each.
 fn world(modes: &[&str], more: &str) -> World {
     let world = World::new();
     let flag = world.path("home/changed");
-    let entry =
-        |mode: &&str| format!("[mcp.{mode}]\ncommand = \"{}\"\nargs = [\"{mode}\", \"{}\"]\n{more}\n", fixture().display(), flag.display());
+    let entry = |mode: &&str| {
+        format!("[mcp.{mode}]\ncommand = \"{}\"\nargs = [\"{mode}\", \"{}\"]\n{more}\n", mcp_fixture().display(), flag.display())
+    };
     let limits = "[limits]\ntime = \"3s\"\nmcp_start = \"3s\"\nchild_grace = \"200ms\"\n";
     world.user_config(&format!("profile = \"trusted\"\n{limits}{}", modes.iter().map(entry).collect::<String>()));
     world
@@ -176,6 +170,8 @@ fn what_a_server_says_is_cleaned_bounded_and_kept_apart_by_kind() {
             {"type": "text", "text": "[a link](file:///etc/passwd)"}, {"type": "text", "text": "inside"},
         ])
     );
+    let shown = world.palisade(&["call", "good/kinds"]).expect(0).stdout;
+    assert!(shown.starts_with("[from the MCP server good]\n{\n  \"a\": 1\n}\nred text\n"), "{shown}");
     let record = call(&world, "good/fail", json!({"text": "no \u{1b}[31mway"})).expect(4).json();
     assert_eq!(record["error"], json!({"kind": "tool-failed", "message": "no way"}));
     let record = call(&world, "good/big", json!({"bytes": 5 << 20})).expect(5).json();
@@ -228,7 +224,7 @@ fn of_twenty_servers_of_which_one_hangs_the_rest_answer_within_their_own_time() 
     let world = World::new();
     let entry = |i: u32| {
         let mode = if i == 7 { "deaf" } else { "good" };
-        format!("[mcp.s{i}]\ncommand = \"{}\"\nargs = [\"{mode}\", \"{}\"]\n", fixture().display(), world.path("home/none").display())
+        format!("[mcp.s{i}]\ncommand = \"{}\"\nargs = [\"{mode}\", \"{}\"]\n", mcp_fixture().display(), world.path("home/none").display())
     };
     let limits = "[limits]\nmcp_start = \"20s\"\ntime = \"20s\"\n";
     world.user_config(&format!("profile = \"trusted\"\n{limits}{}", (0..20).map(entry).collect::<String>()));
@@ -276,12 +272,12 @@ fn a_server_that_ended_is_started_again_and_one_that_changes_its_tools_while_it_
     let listed = server.ask("tools/list", &json!({})).expect("an answer");
     let names: Vec<&str> = listed["tools"].as_array().unwrap().iter().map(|t| t["name"].as_str().unwrap()).collect();
     assert!(!names.contains(&"good__echo") && names.contains(&"good__look"), "{names:?}");
-    for line in left(&world).iter().filter(|line| line.starts_with(&fixture().display().to_string())) {
+    for line in left(&world).iter().filter(|line| line.starts_with(&mcp_fixture().display().to_string())) {
         assert!(line.contains("good"), "{line}");
     }
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
         let line = String::from_utf8_lossy(&std::fs::read(entry.path().join("cmdline")).unwrap_or_default()).replace('\0', " ");
-        let mine = line.starts_with(&fixture().display().to_string()) && line.contains(&world.path("home").display().to_string());
+        let mine = line.starts_with(&mcp_fixture().display().to_string()) && line.contains(&world.path("home").display().to_string());
         let pid = entry.file_name().to_str().and_then(|pid| pid.parse().ok()).and_then(rustix::process::Pid::from_raw);
         if let (true, Some(pid)) = (mine, pid) {
             rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
@@ -304,12 +300,12 @@ fn a_server_that_ended_is_started_again_and_one_that_changes_its_tools_while_it_
 fn an_entry_that_is_wrong_or_leads_to_palisade_itself_is_refused() {
     for (entry, why) in [
         ("[mcp.Bad]\ncommand = \"a\"\n", "`mcp.Bad`: a name is"),
-        ("[mcp.a]\nargs = []\n", "missing field `command`"),
+        ("[mcp.a]\nargs = []\n", "either a `command` or a `url`"),
         ("[mcp.a]\ncommand = \"a\"\nnett = true\n", "unknown field `nett`"),
         ("[mcp.a]\ncommand = \"\"\n", "`mcp.a`: `command` is empty"),
         ("[mcp.a]\ncommand = \"a\"\nfs = [{ path = \"relative\", access = \"read\" }]\n", "`mcp.a`: `fs`:"),
         ("[mcp.a]\ncommand = \"a\"\nfs = [{ path = \"@workspace\", access = \"write\" }]\n", "may not be written"),
-        ("[mcp.a]\ncommand = \"a\"\nurl = \"https://a.example\"\n", "unknown field `url`"),
+        ("[mcp.a]\ncommand = \"a\"\nurl = \"https://a.example\"\n", "either a `command` or a `url`"),
     ] {
         let world = World::new();
         world.user_config(&format!("profile = \"trusted\"\n{entry}"));
@@ -321,4 +317,94 @@ fn an_entry_that_is_wrong_or_leads_to_palisade_itself_is_refused() {
     world.user_config(&format!("profile = \"trusted\"\n[mcp.self]\ncommand = \"{}\"\nargs = [\"serve\"]\n", binary().display()));
     let error = json_of(&world, &["mcp", "accept", "self", "--yes"]).expect(1).error();
     assert_eq!(error["message"], "the MCP server self is not available: its program is Palisade itself");
+}
+
+/// A trusted workspace whose `.mcp.json` names the fixture, which lies in the workspace with a file beside it.
+fn listed(entry: &Value) -> World {
+    let world = World::new();
+    let limits = "[limits]\ntime = \"3s\"\nmcp_start = \"3s\"\nchild_grace = \"200ms\"\n";
+    world.user_config(&format!("profile = \"trusted\"\n{limits}"));
+    world.write("workspace/.mcp.json", json!({"mcpServers": {"site": entry}}).to_string());
+    world
+}
+
+#[test]
+fn a_server_that_a_workspace_names_needs_its_trust_a_profile_and_a_yes_and_gets_what_that_yes_left_open() {
+    let entry = json!({"command": mcp_fixture(), "args": ["good", "x"], "env": {"GIVEN": "${PLANTED:-none}"}});
+    let world = listed(&entry);
+    let rule = |answer: Answer| answer.expect(3).json()["denial"]["rule"].as_str().unwrap().to_owned();
+    assert_eq!(rule(call(&world, "site/environment", json!({}))), "trust");
+    let trusted = world.palisade(&["trust", "--yes"]).expect(0);
+    assert!(trusted.stderr.contains(".mcp.json:1 names the MCP server site, which runs "), "{}", trusted.stderr);
+    assert_eq!(rule(json_of(&world, &["--profile", "untrusted", "call", "site/environment", "{}"])), "trust");
+    assert_eq!(rule(call(&world, "site/environment", json!({}))), "grant");
+    let status = json_of(&world, &["status"]).expect(0).json();
+    assert_eq!((status["servers_held"].as_u64(), status["servers_reached_directly"].as_u64()), (Some(1), Some(1)));
+    // It may read no variable that nobody left open to it, not even for a default.
+    let error = json_of(&world, &["mcp", "accept", "site", "--yes"]).expect(1).error();
+    let why = "nobody left the variable PLANTED open to it: palisade mcp accept site --env PLANTED";
+    assert!(error["message"].as_str().unwrap().ends_with(why), "{error}");
+    let accept = ["mcp", "accept", "site", "--env", "PLANTED", "--fs", "read:@workspace", "--yes"];
+    let shown = world.palisade(&accept).expect(0).stderr;
+    assert!(shown.contains("  may read @workspace\n") && shown.contains("  may read the variables PLANTED\n"), "{shown}");
+    assert!(text(call(&world, "site/environment", json!({}))).contains("GIVEN=none"));
+    world.write("workspace/a.txt", "in the workspace");
+    let path = world.path("workspace/a.txt").display().to_string();
+    assert_eq!(text(call(&world, "site/look", json!({"path": path}))), "in the workspace");
+    assert!(text(call(&world, "site/write", json!({"path": path}))).starts_with("refused: "));
+    // What it may not be given is not given.
+    let error = json_of(&world, &["mcp", "accept", "site", "--env", "PLANTED", "--fs", "write:@workspace", "--yes"]).expect(1).error();
+    assert!(error["message"].as_str().unwrap().contains("may not be written"), "{error}");
+    // Another argv is another server, once the workspace is trusted again.
+    let other = json!({"mcpServers": {"site": {"command": mcp_fixture(), "args": ["good", "y"]}}});
+    world.write("workspace/.mcp.json", other.to_string());
+    assert_eq!(rule(call(&world, "site/environment", json!({}))), "trust");
+    world.palisade(&["trust", "--yes"]).expect(0);
+    assert_eq!(rule(call(&world, "site/environment", json!({}))), "grant");
+}
+
+#[test]
+fn a_script_of_the_workspace_that_a_server_runs_is_part_of_what_is_trusted() {
+    let world = listed(&json!({"command": "/bin/sh", "args": ["server.sh"]}));
+    world.write("workspace/server.sh", "exit 1\n");
+    world.palisade(&["trust", "--yes"]).expect(0);
+    assert_eq!(json_of(&world, &["status"]).expect(0).json()["workspace_trust"]["trusted"], true);
+    world.write("workspace/server.sh", "exit 2\n");
+    let status = json_of(&world, &["status"]).expect(0).json();
+    assert_eq!(status["workspace_trust"]["changed"], json!(["server.sh"]));
+}
+
+#[test]
+fn entries_that_cannot_be_started_are_set_aside_alone_and_palisade_itself_is_none() {
+    let world = listed(&json!({"command": mcp_fixture(), "args": ["good"]}));
+    let file = json!({"mcpServers": {
+        "site": {"command": mcp_fixture(), "args": ["good"]}, "palisade": {"command": "palisade", "args": ["serve"]},
+        "this": {"command": binary(), "args": ["serve"]}, "remote": {"url": "http://a.example/mcp"},
+        "Upper": {"command": "a"}, "odd": {"command": "a", "fs": ["/"]}, "sse": {"type": "sse", "command": "a"},
+    }});
+    world.write("workspace/.mcp.json", file.to_string());
+    world.palisade(&["trust", "--yes"]).expect(0);
+    let status = json_of(&world, &["status"]).expect(0).json();
+    assert_eq!(status["servers_held"], 1);
+    let mut broken: Vec<&str> = status["quarantined"].as_array().unwrap().iter().map(|q| q["source"].as_str().unwrap()).collect();
+    broken.sort_unstable();
+    assert_eq!(broken, ["Upper", "odd", "remote", "sse"]);
+    world.write("workspace/.mcp.json", "{\n  \"mcpServers\": 7 }");
+    world.palisade(&["trust", "--yes"]).expect(0);
+    let status = json_of(&world, &["status"]).expect(0).json();
+    assert!(status["quarantined"][0]["reason"].as_str().unwrap().starts_with(".mcp.json:2: it is not a JSON object"), "{status}");
+}
+
+#[test]
+fn import_moves_servers_into_the_users_config_and_prints_the_file_to_leave() {
+    let world = listed(&json!({"command": mcp_fixture(), "args": ["good", "a \"quoted\"\nword"], "env": {"A": "${B:-c}"}}));
+    let refused = json_of(&world, &["mcp", "import"]).expect(2);
+    assert!(refused.stderr.contains("nothing was recorded"), "{}", refused.stderr);
+    let moved = json_of(&world, &["mcp", "import", "--yes"]).expect(0).json();
+    assert_eq!(moved["moved"], json!(["site"]));
+    let own = json!({"command": "palisade", "args": ["--profile", "trusted", "serve"]});
+    assert_eq!(moved["file"], json!({"mcpServers": {"palisade": own}}));
+    json_of(&world, &["mcp", "accept", "site", "--yes"]).expect(0);
+    assert!(text(call(&world, "site/environment", json!({}))).contains("A=c"));
+    assert_eq!(json_of(&world, &["mcp", "import", "--yes"]).expect(6).error()["kind"], "not-found");
 }

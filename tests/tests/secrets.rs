@@ -200,6 +200,19 @@ fn a_planted_secret_stands_in_no_log_audit_record_session_report_or_error() {
             written.push((format!("{entry}: stdout"), answer.stdout));
         }
     }
+    // What an agent reads of errors, and what its operator does.
+    let log = world.path("stderr");
+    let flags = ["--profile", "trusted", "-v", "--plugin-dir", &plugins, "--grant", "guest:env:PLANTED", "serve"];
+    let mut command = world.command(&flags);
+    command.env("PLANTED", VALUE).stderr(std::fs::File::create(&log).unwrap());
+    let mut served = palisade_tests::stdio::Server::of(command);
+    for secret in [VALUE, &shape] {
+        for tool in ["refuse", "panic", "say"] {
+            written.push((format!("{tool} over MCP"), served.call(&format!("guest__{tool}"), &json!({"text": secret}))));
+        }
+        written.push(("invalid over MCP".to_owned(), served.call("guest__echo", &json!({"text": [secret]}))));
+    }
+    served.close();
     let files = world.files();
     for kind in ["audit/", "sessions/", "report.md"] {
         assert!(files.iter().any(|file| file.contains(kind)), "{kind} in {files:?}");

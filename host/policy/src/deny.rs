@@ -36,10 +36,19 @@ pub struct DenyList {
     known_prefixes: HashMap<String, usize>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Entry {
     written: String,
     origin: Origin,
+}
+
+/// One that stands there already is not there twice.
+fn extend(known: &mut Vec<Entry>, entries: Vec<Entry>) {
+    for entry in entries {
+        if !known.contains(&entry) {
+            known.push(entry);
+        }
+    }
 }
 
 impl Entry {
@@ -106,7 +115,7 @@ impl DenyList {
     /// Unites another layer into this one.
     pub fn unite(&mut self, other: Self) {
         for (folded, entries) in other.names {
-            self.names.entry(folded).or_default().extend(entries);
+            extend(self.names.entry(folded).or_default(), entries);
         }
         for (folded, entries) in other.prefixes {
             self.push_prefix(folded, entries);
@@ -115,7 +124,7 @@ impl DenyList {
 
     fn push_prefix(&mut self, folded: String, entries: Vec<Entry>) {
         if let Some((_, known)) = self.known_prefixes.get(&folded).and_then(|at| self.prefixes.get_mut(*at)) {
-            known.extend(entries);
+            extend(known, entries);
             return;
         }
         self.known_prefixes.insert(folded.clone(), self.prefixes.len());

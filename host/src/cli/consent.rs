@@ -3,7 +3,7 @@
 use super::{Context, plugin};
 use palisade::config::{Consent, Consents, Files, Home, Scope, Settings, SourceDir, TrustRecord, digest, files_to_trust, now};
 use palisade::plugins::Plugin;
-use palisade::policy::{Capability, Grant, Origin, effective};
+use palisade::policy::{Capability, Grant, Origin, effective, quoted};
 use palisade::{Error, Host, Kind, LoadOptions, clean};
 use serde_json::{Value, json};
 use std::io::{BufRead, IsTerminal, Write};
@@ -66,6 +66,13 @@ async fn record_trust(context: &Context, home: &Home, yes: bool) -> Result<ExitC
     context.out.say(&format!("{shown}: {} files decide what runs here", files.len()));
     for broken in host.quarantined() {
         context.out.say(&format!("set aside: {}: {}", broken.source, clean::line(&broken.error.message, clean::TEXT)));
+    }
+    for entry in host.unaccepted().iter().filter(|entry| entry.scope == Scope::Workspace) {
+        let argv = entry.argv().iter().map(|word| quoted(&clean::line(word, clean::NAME))).collect::<Vec<_>>().join(" ");
+        context.out.say(&format!(
+            "{} names the MCP server {}, which runs {argv}; it is held until palisade mcp accept {}",
+            entry.origin, entry.name, entry.name
+        ));
     }
     let mut documents = Vec::new();
     let mut grants = Vec::new();

@@ -183,5 +183,10 @@ pub fn result(record: &CallRecord) -> String {
         }
         Content::Blob { mime, data } => format!("[{} bytes of {mime}; --format json prints them]", data.len()),
     };
-    record.content.iter().map(piece).collect::<Vec<_>>().join("\n")
+    let text = record.content.iter().map(piece).collect::<Vec<_>>().join("\n");
+    match record.tool.split_once('/') {
+        // Nobody here made it.
+        Some((source, _)) if record.lane == "mcp" => format!("[from the MCP server {source}]\n{text}"),
+        _ => text,
+    }
 }

@@ -3,10 +3,11 @@
 use super::{Context, signals};
 use palisade::config::Home;
 use palisade::mcp::{self, Guard};
-use palisade::{Error, Kind};
+use palisade::{Error, Kind, keep_fresh};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
+use tokio::sync::watch;
 
 #[derive(clap::Args)]
 pub struct ServeArgs {
@@ -38,6 +39,10 @@ pub async fn run(context: &Context, args: ServeArgs) -> Result<ExitCode, Error> 
     host.prefetch(move |error| out.warn(&error.message));
     let out = context.out.clone();
     let events: mcp::Events = Box::new(move |event| out.concurrent(&event));
+    let (fresh, hosts) = watch::channel(host);
+    let out = context.out.clone();
+    // Ends with this process.
+    tokio::spawn(keep_fresh(fresh, context.options.clone(), Home::from_environment()?, super::compiler(), move |told| out.warn(told)));
     match listener {
         Some(listener) => {
             let address = listener.local_addr().map_err(|e| Error::io("the listener", &e))?;
@@ -48,9 +53,9 @@ pub async fn run(context: &Context, args: ServeArgs) -> Result<ExitCode, Error> 
                 (guard, format!("Authorization: Bearer, and the token in {}", path.display()))
             };
             context.out.say(&format!("listening on http://{address}{} ({who})", mcp::PATH));
-            mcp::serve_http(host, listener, guard, stop.clone(), events).await?;
+            mcp::serve_http(hosts, listener, guard, stop.clone(), events).await?;
         }
-        None => mcp::serve(host, tokio::io::stdin(), tokio::io::stdout(), stop.clone(), events).await?,
+        None => mcp::serve(hosts, tokio::io::stdin(), tokio::io::stdout(), stop.clone(), events).await?,
     }
     Ok(ExitCode::from(if *stop.borrow() { Kind::Cancelled.exit_code() } else { 0 }))
 }

@@ -1,6 +1,7 @@
 //! `palisade status`.
 
 use super::Context;
+use palisade::config::Scope;
 use palisade::sandbox::Allocator;
 use palisade::{Error, clean, session};
 use serde_json::{Value, json};
@@ -19,6 +20,7 @@ pub async fn run(context: &Context) -> Result<ExitCode, Error> {
         .collect();
     let tools = host.tools().filter(|tool| host.admit(tool).is_ok()).count();
     let denied = host.tools().count() - tools;
+    let direct = settings.servers.iter().filter(|entry| entry.scope == Scope::Workspace).count();
     let memory = match host.allocator() {
         None => "nothing to run".to_owned(),
         Some((Allocator::Pool(slots) | Allocator::Scanned(slots), _)) => format!("a pool of {slots}"),
@@ -31,6 +33,10 @@ pub async fn run(context: &Context) -> Result<ExitCode, Error> {
         "tools": tools,
         "tools_denied": denied,
         "plugins": host.plugins().len(),
+        "servers": host.servers().len(),
+        "servers_held": host.unaccepted().len(),
+        // What an agent that reads the same file starts itself, past every gate.
+        "servers_reached_directly": direct,
         "quarantined": quarantined,
         "instances": memory,
         "warnings": host.warnings().iter().map(|w| clean::line(w, clean::TEXT)).collect::<Vec<_>>(),
@@ -42,6 +48,12 @@ pub async fn run(context: &Context) -> Result<ExitCode, Error> {
         ];
         lines.extend(init.iter().map(|(name, s)| format!("{name}: {}: {}", if s.enabled { "on" } else { "off" }, s.reason)));
         lines.push(format!("tools: {tools}, and {denied} denied, of {} plugins", host.plugins().len()));
+        lines.push(format!("MCP servers: {}, and {} held", host.servers().len(), host.unaccepted().len()));
+        if direct > 0 {
+            lines.push(format!(
+                "an agent that reads .mcp.json reaches {direct} servers directly; palisade mcp import moves them behind the gate"
+            ));
+        }
         lines.push(format!("instances: {memory}"));
         lines.push(format!("quarantined: {}", quarantined.len()));
         lines.join("\n")

@@ -111,7 +111,7 @@ impl Bounds {
         }
     }
 
-    fn check(&self, workspace: &Workspace, folder: &Path, access: Access) -> Result<(), String> {
+    pub(crate) fn check(&self, workspace: &Workspace, folder: &Path, access: Access) -> Result<(), String> {
         if let Some(own) = self.own.iter().find(|own| covers(folder, own) || covers(own, folder)) {
             return Err(format!("it is, contains or lies inside Palisade's own folder {}", own.display()));
         }

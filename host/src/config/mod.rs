@@ -26,7 +26,7 @@ pub(crate) use grants::Bounds;
 pub use home::{Home, make_folder, user_home};
 pub(crate) use home::{read_private, resolve_existing};
 pub use lock::{LOCK_FILE, Locked};
-pub use mcp::{ServerEntry, expand};
+pub use mcp::{Allowed, Remote, SERVERS_FILE, ServerEntry, expand, workspace_entries};
 pub use secrets::{secret, secret_file};
 pub use stores::{remove_store, store_file};
 pub use trust::WorkspaceTrust;
@@ -149,6 +149,8 @@ pub struct Settings {
     pub plugin_dirs: Vec<SourceDir>,
     /// External MCP servers that may be started.
     pub servers: Vec<ServerEntry>,
+    /// Entries of `.mcp.json` that cannot be, by their names.
+    pub broken_servers: Vec<(String, Error)>,
     /// Plugins that were added: their names, the identity each must have, and where that stands.
     pub pins: Vec<(String, Identity, Origin)>,
     /// What the workspace's lock says of plugins.
@@ -167,11 +169,28 @@ pub struct Settings {
     pub(crate) bounds: Bounds,
     /// The flags that named workspace and config: a command to paste needs them too.
     pub(crate) places: Vec<(&'static str, PathBuf)>,
+    /// The user's config.
+    pub(crate) config: PathBuf,
     /// What a person should know.
     pub warnings: Vec<String>,
 }
 
 impl Settings {
+    /// The user's config, which need not be there.
+    #[must_use]
+    pub fn config_file(&self) -> &Path {
+        &self.config
+    }
+
+    /// The user's own files that decide what is loaded, whether they are there or not.
+    pub(crate) fn own_files(&self) -> Vec<PathBuf> {
+        let state = &self.home.state;
+        let mut files = vec![self.config.clone(), state.join("grants.json"), installed::registry(&self.home)];
+        files.push(TrustRecord::file(&self.home, self.workspace.folder.path()));
+        files.extend(self.servers.iter().map(|entry| crate::mcp::Accepted::file(&self.home, entry)));
+        files
+    }
+
     /// Reads the config files and merges them with the options.
     ///
     /// # Errors
@@ -237,8 +256,12 @@ impl Merge<'_> {
 
         let mut own = self.own_sources(&user)?;
         let pins = self.added(&mut own)?;
+        // Only whether it is there is asked.
+        let there = self.workspace.unusable.is_none() && self.workspace.folder.has(SERVERS_FILE);
+        let listed = there.then(|| Origin::File { name: SERVERS_FILE.to_owned(), line: 1 });
         let trustable = trust::check(&self.workspace, &file, &self.file);
-        let (init, withheld, others) = trust::init(&profile, &trust, &trustable, (&own, user.mcp.len()), &named, &file, &self.file);
+        let sources = trust::Sources { own: &own, servers: user.mcp.len(), named: &named, listed };
+        let (init, withheld, others) = trust::init(&profile, &trust, &trustable, &sources, &file, &self.file);
         let plugins = profile.subsystems.contains(&Subsystem::PluginInit);
         let base = match user.session.as_ref().and_then(|s| s.get_ref().dir.as_ref()) {
             Some(dir) => {
@@ -258,6 +281,9 @@ impl Merge<'_> {
             true => mcp::entries(&self.user, &grants)?,
             false => Vec::new(),
         };
+        // The workspace's own, where both trust it: the profile with servers, and a person with this workspace.
+        let here = trust.trusted && init.of(Subsystem::McpPrefetch).enabled && profile.subsystems.contains(&Subsystem::McpPrefetch);
+        let (servers, broken_servers) = if here { mcp::with_workspace(servers, &self.workspace) } else { (servers, Vec::new()) };
         let lock = lock::read(&self.workspace)?;
         let here = digest(self.workspace.folder.path());
         for consented in Consents::read(&self.home)?.grants(&here, self.workspace.folder.path()) {
@@ -267,9 +293,6 @@ impl Merge<'_> {
         warnings.extend(unresolved);
         if let Some(why) = &self.workspace.unusable {
             warnings.push(why.clone());
-        }
-        if trust.trusted && self.workspace.folder.has(".mcp.json") {
-            warnings.push(".mcp.json is left unread: this version runs no MCP servers".to_owned());
         }
         let typed = [
             ("--workspace", self.options.workspace.is_some(), self.workspace.folder.path()),
@@ -286,6 +309,7 @@ impl Merge<'_> {
             limits,
             plugin_dirs,
             servers,
+            broken_servers,
             pins,
             lock,
             grants,
@@ -295,6 +319,7 @@ impl Merge<'_> {
             session_dir,
             bounds,
             places,
+            config: self.user_path,
             warnings,
         })
     }

@@ -104,22 +104,34 @@ pub(super) fn check(workspace: &Workspace, file: &ConfigFile, source: &Source<'_
     }
 }
 
+/// What there is to initialise.
+pub(super) struct Sources<'a> {
+    /// The user's own plugins.
+    pub(super) own: &'a [SourceDir],
+    /// How many external servers the user's config names.
+    pub(super) servers: usize,
+    /// The plugins that the workspace names.
+    pub(super) named: &'a [SourceDir],
+    /// Where the workspace names external servers.
+    pub(super) listed: Option<Origin>,
+}
+
 /// The report on the four subsystems, what stays withheld of one that runs, and what withholds a plugin that is none of
 /// those that were added, where no other is the user's own.
 pub(super) fn init(
     profile: &Profile,
     trust: &WorkspaceTrust,
     trustable: &Result<(), Error>,
-    (own, servers): (&[SourceDir], usize),
-    named: &[SourceDir],
+    sources: &Sources<'_>,
     file: &ConfigFile,
     source: &Source<'_>,
 ) -> (InitReport, Option<Init>, Option<Init>) {
+    let Sources { own, servers, named, listed } = sources;
     let at = |found: Option<usize>| found.map(|at| source.origin(at));
     let named_at = |subsystem| match subsystem {
         Subsystem::PluginInit => named.first().map(|dir| dir.origin.clone()),
         Subsystem::SkillInit => at(file.skills.as_ref().map(|v| v.span().start)),
-        Subsystem::McpPrefetch => at(file.mcp.keys().next().map(|v| v.span().start)),
+        Subsystem::McpPrefetch => at(file.mcp.keys().next().map(|v| v.span().start)).or_else(|| listed.clone()),
         Subsystem::SessionHooks => at(file.hooks.first().map(|v| v.span().start)),
     };
     let by_profile = |subsystem| profile.subsystems.contains(&subsystem);
@@ -144,6 +156,8 @@ pub(super) fn init(
         remedy: trustable.as_ref().ok().map(|()| "--trust-workspace".to_owned()),
     };
     let report = Subsystem::ALL.map(|subsystem| match (by_profile(subsystem), named_at(subsystem)) {
+        // Nothing of a server is read, started or contacted without a profile that says so.
+        (false, _) if subsystem == Subsystem::McpPrefetch => withheld_by_profile(subsystem),
         (_, Some(origin)) if trust.trusted => {
             Init { enabled: true, reason: format!("{} activates what {origin} names", trust.by()), withheld: false, origin, remedy: None }
         }
@@ -157,7 +171,7 @@ pub(super) fn init(
                 remedy: None,
             }
         }
-        (true, _) if subsystem == Subsystem::McpPrefetch && servers > 0 => Init {
+        (true, _) if subsystem == Subsystem::McpPrefetch && *servers > 0 => Init {
             enabled: true,
             reason: format!("the profile `{}` initialises it", profile.name),
             withheld: false,
@@ -175,6 +189,7 @@ pub(super) fn init(
     let withheld = match named.first() {
         _ if !plugins.enabled => None,
         Some(dir) if !trust.trusted => Some(withheld_by_trust(&dir.origin)),
+        None => listed.as_ref().filter(|_| !trust.trusted && by_profile(Subsystem::McpPrefetch)).map(withheld_by_trust),
         // The workspace's run, the user's own do not.
         Some(_) if !by_profile(Subsystem::PluginInit) && !own.is_empty() => Some(withheld_by_profile(Subsystem::PluginInit)),
         _ => None,

@@ -4,7 +4,7 @@
 //! differs ends the trust, and what is loaded later must be what was listed.
 
 use super::home::read_private;
-use super::{Home, SourceDir, WORKSPACE_FILE, Workspace, digest, make_folder, now};
+use super::{Home, SERVERS_FILE, SourceDir, WORKSPACE_FILE, Workspace, digest, make_folder, now};
 use crate::error::{Error, Kind};
 use crate::files::{Folder, ReadError};
 use serde::{Deserialize, Serialize};
@@ -40,12 +40,17 @@ pub struct TrustRecord {
 }
 
 impl TrustRecord {
+    /// Where the record of a workspace stands.
+    pub(crate) fn file(home: &Home, root: &Path) -> PathBuf {
+        home.state.join("trust").join(format!("{}.json", digest(root)))
+    }
+
     /// The record of a workspace; `None` where there is none.
     ///
     /// # Errors
     /// [`Kind::Config`] where it is damaged, of another path, or not the user's alone.
     pub fn read(home: &Home, root: &Path) -> Result<Option<Self>, Error> {
-        let path = path(home, root);
+        let path = Self::file(home, root);
         let Some(bytes) = read_private(&path, MAX)? else { return Ok(None) };
         let record: Option<Self> = serde_json::from_slice(&bytes).ok();
         match record {
@@ -59,7 +64,7 @@ impl TrustRecord {
     /// # Errors
     /// [`Kind::Io`].
     pub fn write(home: &Home, root: &Path, files: Files) -> Result<(), Error> {
-        let path = path(home, root);
+        let path = Self::file(home, root);
         make_folder(&home.state.join("trust"))?;
         let workspace = root.to_str().ok_or_else(|| Error::new(Kind::Usage, "the workspace's path is not text"))?.to_owned();
         let record = Self { version: VERSION, workspace, since: now(), files };
@@ -72,7 +77,7 @@ impl TrustRecord {
     /// # Errors
     /// [`Kind::Io`].
     pub fn remove(home: &Home, root: &Path) -> Result<bool, Error> {
-        match std::fs::remove_file(path(home, root)) {
+        match std::fs::remove_file(Self::file(home, root)) {
             Ok(()) => Ok(true),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
             Err(e) => Err(Error::io("the trust record", &e)),
@@ -88,21 +93,17 @@ impl TrustRecord {
     }
 }
 
-fn path(home: &Home, root: &Path) -> PathBuf {
-    home.state.join("trust").join(format!("{}.json", digest(root)))
-}
-
 /// Every file of a workspace that names a source or is part of one, as it is now.
 ///
 /// # Errors
 /// [`Kind::Config`] where one cannot be trusted: a link, a device, too large, or too many of them.
 pub fn files(workspace: &Workspace, named: &[SourceDir]) -> Result<Files, Error> {
     let mut listing = Listing { files: Files::new(), total: 0 };
-    for name in [WORKSPACE_FILE, ".mcp.json"] {
-        match listing.file(&workspace.folder, name, name) {
-            Err(error) if error.kind == Kind::NotFound => {}
-            other => other?,
-        }
+    for name in [WORKSPACE_FILE, SERVERS_FILE] {
+        listing.optional(&workspace.folder, name)?;
+    }
+    for path in named_by_servers(workspace) {
+        listing.optional(&workspace.folder, &path)?;
     }
     for source in named {
         let Some(below) = source.folder.to_str() else { continue };
@@ -115,6 +116,23 @@ pub fn files(workspace: &Workspace, named: &[SourceDir]) -> Result<Files, Error>
         }
     }
     Ok(listing.files)
+}
+
+/// The files of the workspace that the servers of its `.mcp.json` are started with. What is wrong with that file is told by
+/// those who start servers.
+fn named_by_servers(workspace: &Workspace) -> Vec<String> {
+    let root = workspace.folder.path();
+    let bytes = workspace.folder.read(SERVERS_FILE, FILE).unwrap_or_default();
+    let entries = super::mcp::workspace_entries(&bytes, root).map(|(entries, _)| entries).unwrap_or_default();
+    let words = entries.iter().flat_map(|entry| std::iter::once(&entry.command).chain(&entry.args));
+    let below = |word: &String| {
+        let path = root.join(word);
+        let below = path.strip_prefix(root).ok()?;
+        let plain = below.components().filter(|part| !matches!(part, std::path::Component::CurDir)).collect::<std::path::PathBuf>();
+        let there = !plain.as_os_str().is_empty() && std::fs::symlink_metadata(root.join(&plain)).is_ok_and(|meta| !meta.is_dir());
+        plain.to_str().filter(|_| there).map(str::to_owned)
+    };
+    words.filter_map(below).collect()
 }
 
 fn refuse(name: &str, why: &str) -> Error {
@@ -139,6 +157,13 @@ impl Listing {
             }
         }
         Ok(())
+    }
+
+    fn optional(&mut self, folder: &Folder, path: &str) -> Result<(), Error> {
+        match self.file(folder, path, path) {
+            Err(error) if error.kind == Kind::NotFound => Ok(()),
+            other => other,
+        }
     }
 
     fn file(&mut self, folder: &Folder, name: &str, path: &str) -> Result<(), Error> {

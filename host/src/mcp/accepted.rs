@@ -2,7 +2,7 @@
 //!
 //! The rule it keeps: it stands in the user's state alone; a tool that is no longer what was accepted is held.
 
-use crate::config::{Home, ServerEntry, make_folder, now, read_private};
+use crate::config::{Allowed, Home, ServerEntry, make_folder, now, read_private};
 use crate::error::{Error, Kind};
 use crate::sandbox::Definition;
 use serde::{Deserialize, Serialize};
@@ -23,6 +23,9 @@ pub struct Accepted {
     pub entry: String,
     /// When, RFC 3339.
     pub since: String,
+    /// What was left open to it, where a workspace named it.
+    #[serde(default)]
+    pub allowed: Allowed,
     /// Its tools, as they were then.
     pub tools: Vec<Definition>,
 }
@@ -56,12 +59,12 @@ impl Accepted {
     ///
     /// # Errors
     /// [`Kind::Io`].
-    pub fn write(home: &Home, entry: &ServerEntry, tools: Vec<Definition>) -> Result<(), Error> {
+    pub fn write(home: &Home, entry: &ServerEntry, allowed: Allowed, tools: Vec<Definition>) -> Result<(), Error> {
         let path = Self::file(home, entry);
         make_folder(&home.state)?;
         make_folder(&home.state.join("mcp"))?;
         let name = entry.name.to_string();
-        let accepted = Self { version: VERSION, name, entry: entry.identity().to_string(), since: now(), tools };
+        let accepted = Self { version: VERSION, name, entry: entry.identity().to_string(), since: now(), allowed, tools };
         let text = serde_json::to_vec(&accepted).map_err(|e| Error::internal("what was accepted as JSON", &e))?;
         crate::files::write_whole(&path, &[&text, b"\n"]).map_err(|e| Error::io(path.display(), &e))
     }

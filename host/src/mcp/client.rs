@@ -11,14 +11,17 @@ use super::accepted::{Accepted, difference};
 use super::child::{self, Child};
 use super::remote::{Handler, LINE, contents, list};
 use super::start::Start;
+use super::web::Web;
 use crate::clean;
-use crate::config::{Home, ServerEntry};
+use crate::config::{Allowed, Home, Remote, Scope, ServerEntry, Settings, expand};
 use crate::error::{Error, Kind};
 use crate::sandbox::{Definition, Failure, Report, Run};
-use palisade_policy::{Identity, Limit, Limits};
+use palisade_policy::{Access, FolderPath, Identity, Limit, Limits};
 use rmcp::model::{CallToolRequestParams, ClientRequest, ProtocolVersion, Request};
 use rmcp::service::{ClientLifecycleMode, Peer, PeerRequestOptions, RunningService};
+use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::async_rw::AsyncRwTransport;
+use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
 use rmcp::{ClientServiceExt, RoleClient};
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -28,7 +31,7 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 /// The first wait before a server that ended is started again; it doubles each time, up to [`LONGEST`].
 const FIRST: Duration = Duration::from_secs(1);
@@ -118,6 +121,12 @@ impl Server {
         }
     }
 
+    /// Whether it is still what these tools and limits make it.
+    pub(crate) fn goes_on(&self, tools: &[Definition], limits: &Limits) -> bool {
+        let same = |tool: &Definition| self.accepted.get(&tool.name).is_some_and(|known| difference(known, tool).is_none());
+        self.limits == *limits && tools.len() == self.accepted.len() && tools.iter().all(same)
+    }
+
     /// The limits of its calls.
     #[must_use]
     pub fn limits(&self) -> &Limits {
@@ -139,6 +148,9 @@ impl Server {
     /// Whether its fence is whole, as an operator reads it.
     #[must_use]
     pub fn fence(&self) -> String {
+        if self.entry.remote.is_some() {
+            return "it runs elsewhere".to_owned();
+        }
         match (self.entry.unfenced, child::enforced()) {
             (true, _) => "none: its entry says `unfenced`".to_owned(),
             (false, Some(why)) => format!("none, so it does not start: {why}"),
@@ -221,10 +233,56 @@ impl Server {
             };
             Some((name.clone(), why))
         };
-        *self.changed.write().unwrap_or_else(PoisonError::into_inner) = self.accepted.iter().filter_map(differs).collect();
+        let changed: BTreeMap<String, String> = self.accepted.iter().filter_map(differs).collect();
+        let mut known = self.changed.write().unwrap_or_else(PoisonError::into_inner);
+        if *known != changed {
+            *known = changed;
+            CHANGES.send_modify(|changes| *changes += 1);
+        }
     }
 
     async fn connect(&self) -> Result<Connection, String> {
+        match &self.entry.remote {
+            Some(remote) => self.reach(remote).await,
+            None => self.start().await,
+        }
+    }
+
+    /// Reaches a server by its URL.
+    async fn reach(&self, remote: &Remote) -> Result<Connection, String> {
+        let lookup = Start::lookup(&self.entry, &self.home);
+        let put_in = |(name, value): &(String, String)| Ok((name.clone(), expand(value, &lookup)?));
+        let headers = remote.headers.iter().map(put_in).collect::<Result<Vec<_>, String>>()?;
+        headers.iter().for_each(|(_, value)| crate::redact::learn(value));
+        let web = Web::new(remote, &headers, &self.limits)?;
+        let config = StreamableHttpClientTransportConfig::with_uri(format!("{}{}", remote.origin, remote.path));
+        let transport = StreamableHttpClientTransport::with_client(web.clone(), config);
+        let (service, tools) = self.hello(transport).await.map_err(|why| web.why().unwrap_or(why))?;
+        Ok(Connection::new(service, Ending(Mutex::new(None)), Arc::default(), tools))
+    }
+
+    /// Says hello, and asks for the tools.
+    async fn hello<T, E, A>(&self, transport: T) -> Result<(RunningService<RoleClient, Handler>, Vec<Definition>), String>
+    where
+        T: rmcp::transport::IntoTransport<RoleClient, E, A>,
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        let mode = ClientLifecycleMode::Auto {
+            preferred_versions: vec![ProtocolVersion::V_2026_07_28],
+            legacy_version: Some(ProtocolVersion::V_2025_11_25),
+        };
+        let hello = async {
+            let service = self.handler.clone().serve_with_lifecycle(transport, mode).await.map_err(|e| e.to_string())?;
+            let tools = list(service.peer()).await?;
+            Ok::<_, String>((service, tools))
+        };
+        let time = self.limits.time(Limit::McpStart);
+        let hello = tokio::time::timeout(time, hello).await;
+        hello.unwrap_or_else(|_| Err(format!("it said nothing for {} (`mcp_start`)", humantime::format_duration(time))))
+    }
+
+    /// Starts a server's process.
+    async fn start(&self) -> Result<Connection, String> {
         let start = Start::prepare(&self.entry, &self.home, &self.workspace, &self.limits)?;
         let started = child::spawn(&self.program, &start.fence, &start.argv, &start.env, &start.folder);
         let (child, stdin, stdout, stderr) = started.map_err(|e| format!("it cannot be started: {e}"))?;
@@ -236,18 +294,7 @@ impl Server {
         let errors = pipe::Receiver::from_owned_fd(OwnedFd::from(stderr)).map_err(io)?;
         let keeping = tokio::spawn(keep(errors, kept.clone()));
         let transport = AsyncRwTransport::new_client(read, write).with_max_line_length(LINE);
-        let mode = ClientLifecycleMode::Auto {
-            preferred_versions: vec![ProtocolVersion::V_2026_07_28],
-            legacy_version: Some(ProtocolVersion::V_2025_11_25),
-        };
-        let started = async {
-            let service = self.handler.clone().serve_with_lifecycle(transport, mode).await.map_err(|e| e.to_string())?;
-            let tools = list(service.peer()).await?;
-            Ok::<_, String>((service, tools))
-        };
-        let time = self.limits.time(Limit::McpStart);
-        let started = tokio::time::timeout(time, started).await;
-        let started = started.unwrap_or_else(|_| Err(format!("it said nothing for {} (`mcp_start`)", humantime::format_duration(time))));
+        let started = self.hello(transport).await;
         let (service, tools) = match started {
             Ok(started) => started,
             Err(why) => {
@@ -257,8 +304,7 @@ impl Server {
                 return Err(with_last_line(why, &kept));
             }
         };
-        let protocol = service.peer().peer_info().map(|info| info.protocol_version.to_string()).unwrap_or_default();
-        Ok(Connection { service, ending, stderr: kept, started: Instant::now(), tools, protocol })
+        Ok(Connection::new(service, ending, kept, tools))
     }
 
     /// Runs one tool of it. Not public: whoever holds a server still has to go through the gate.
@@ -321,6 +367,14 @@ impl Server {
     }
 }
 
+/// Counts how often a tool of a server became another, or the accepted one again.
+static CHANGES: LazyLock<watch::Sender<u64>> = LazyLock::new(|| watch::channel(0).0);
+
+/// Tells when a tool of an external server became another.
+pub(crate) fn changes() -> watch::Receiver<u64> {
+    CHANGES.subscribe()
+}
+
 /// Servers that were started by this process.
 static STARTED: Mutex<Vec<Weak<Server>>> = Mutex::new(Vec::new());
 
@@ -343,6 +397,11 @@ pub async fn close_all() {
 }
 
 impl Connection {
+    fn new(service: RunningService<RoleClient, Handler>, ending: Ending, stderr: Arc<Mutex<Vec<u8>>>, tools: Vec<Definition>) -> Self {
+        let protocol = service.peer().peer_info().map(|info| info.protocol_version.to_string()).unwrap_or_default();
+        Self { service, ending, stderr, started: Instant::now(), tools, protocol }
+    }
+
     fn seen(&self) -> Seen {
         Seen { protocol: self.protocol.clone(), tools: self.tools.clone() }
     }
@@ -409,6 +468,24 @@ fn with_last_line(why: String, kept: &Mutex<Vec<u8>>) -> String {
 ///
 /// # Errors
 /// [`Kind::Config`] where what was accepted is damaged.
-pub(crate) fn accepted(home: &Home, entry: &ServerEntry) -> Result<Option<Vec<Definition>>, Error> {
-    Ok(Accepted::read(home, entry)?.map(|accepted| accepted.tools))
+pub(crate) fn accepted(settings: &Settings, entry: &mut ServerEntry) -> Result<Option<Vec<Definition>>, Error> {
+    let Some(accepted) = Accepted::read(&settings.home, entry)? else { return Ok(None) };
+    if entry.scope == Scope::Workspace {
+        open(settings, entry, &accepted.allowed);
+    }
+    Ok(Some(accepted.tools))
+}
+
+/// Leaves open to a server of a workspace what a person allowed it, within the bounds of grants.
+pub fn open(settings: &Settings, entry: &mut ServerEntry, allowed: &Allowed) {
+    let folder = |(written, path, access): (String, FolderPath, Access)| {
+        let resolved = settings.workspace.resolve(&path).and_then(|folder| {
+            settings.bounds.check(&settings.workspace, &folder, access)?;
+            Ok(folder)
+        });
+        resolved.map(|folder| (written.clone(), folder, access)).map_err(|why| format!("its folder {}: {why}", clean::line(&written, 200)))
+    };
+    entry.folders = allowed.folders().and_then(|folders| folders.into_iter().map(folder).collect());
+    (entry.net, entry.unfenced) = (allowed.net, allowed.unfenced);
+    entry.variables = Some(allowed.env.clone());
 }

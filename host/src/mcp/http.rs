@@ -5,9 +5,8 @@
 //!
 //! Never here: the protocol, which is the library's; TLS, which loopback does not need.
 
-use super::server::Server;
-use super::{Events, instructions};
-use crate::Host;
+use super::Events;
+use super::server::{Hosts, Server};
 use crate::config::{Home, make_folder, read_private};
 use crate::error::{Error, Kind};
 use bytes::Bytes;
@@ -110,13 +109,13 @@ pub async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
 /// # Errors
 /// [`Kind::Io`] where the listener fails.
 pub async fn serve_http(
-    host: Arc<Host>,
+    hosts: Hosts,
     listener: TcpListener,
     guard: Guard,
     mut stop: watch::Receiver<bool>,
     events: Events,
 ) -> Result<(), Error> {
-    let server = Server { instructions: instructions(&host), host, events: Arc::new(events), stop: stop.clone() };
+    let server = Server::new(hosts, events, stop.clone());
     // The names of loopback are the library's default; of origins there is none that is meant.
     let config = StreamableHttpServerConfig::default().enforce_origin_validation().with_max_request_body_bytes(BODY);
     let ending = config.cancellation_token.clone();

@@ -12,10 +12,11 @@ mod http;
 mod remote;
 mod server;
 mod start;
+mod web;
 
 pub use accepted::{Accepted, difference};
 pub use child::{LAUNCHER_ARGUMENT, SUPERVISOR_ARGUMENT, launcher_main, supervisor_main};
-pub(crate) use client::accepted;
-pub use client::{Seen, Server, close_all};
+pub use client::{Seen, Server, close_all, open};
+pub(crate) use client::{accepted, changes};
 pub use http::{Guard, PATH, listen, serve_http};
-pub use server::{Events, instructions, serve};
+pub use server::{Events, Hosts, instructions, serve};

@@ -1,6 +1,7 @@
 //! The server: registered tools for MCP clients, both protocol eras, over any byte stream.
 
 use crate::error::{Error, Kind};
+use crate::mcp::changes;
 use crate::record::{CallRecord, Outcome};
 use crate::sandbox::{Content, Progress, Run};
 use crate::session::{Event, init};
@@ -9,9 +10,10 @@ use base64::Engine;
 use palisade_policy::{Rule, Verdict};
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, Implementation, JsonObject, ListToolsResult,
-    PaginatedRequestParams, ProgressNotificationParam, ProgressToken, ResourceContents, ServerCapabilities, ServerConfig, ToolAnnotations,
+    PaginatedRequestParams, ProgressNotificationParam, ProgressToken, ResourceContents, ServerCapabilities, ServerConfig,
+    SubscriptionFilter, ToolAnnotations,
 };
-use rmcp::service::RequestContext;
+use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
 use rmcp::transport::async_rw::AsyncRwTransport;
 use rmcp::{ErrorData, RoleServer, ServerHandler, ServiceExt};
 use serde_json::Value;
@@ -28,20 +30,27 @@ const PROGRESS: usize = 16;
 /// How long a result waits for the reports before it.
 const LAST_REPORT: Duration = Duration::from_millis(100);
 
+/// How often it is looked whether a client is gone that waits for changes.
+const CLOSED: Duration = Duration::from_secs(30);
+
 /// What a server tells its operator.
 pub type Events = Box<dyn Fn(Event<'_>) + Send + Sync>;
 
-/// Serves the tools of a host until the client closes the stream or `stop` turns true.
+/// Who is asked: the host of the moment.
+pub type Hosts = watch::Receiver<Arc<Host>>;
+
+/// Serves the tools of a host until the client closes the stream or `stop` turns true. When `hosts` gets another host, that
+/// one is asked from then on, and clients are told where its tools are others.
 ///
 /// # Errors
 /// [`Kind::Mcp`] where the client does not speak the protocol.
-pub async fn serve<R, W>(host: Arc<Host>, read: R, write: W, mut stop: watch::Receiver<bool>, events: Events) -> Result<(), Error>
+pub async fn serve<R, W>(hosts: Hosts, read: R, write: W, mut stop: watch::Receiver<bool>, events: Events) -> Result<(), Error>
 where
     R: AsyncRead + Send + Unpin + 'static,
     W: AsyncWrite + Send + Unpin + 'static,
 {
     let refuse = |what: &str, error: &dyn std::fmt::Display| Error::new(Kind::Mcp, format!("{what}: {error}"));
-    let server = Server { instructions: instructions(&host), host, events: Arc::new(events), stop: stop.clone() };
+    let server = Server::new(hosts, events, stop.clone());
     let transport = AsyncRwTransport::new_server(read, write).with_max_line_length(MESSAGE);
     let running = tokio::select! {
         // Stopped before a client said anything.
@@ -71,32 +80,96 @@ pub fn instructions(host: &Host) -> String {
 
 #[derive(Clone)]
 pub(super) struct Server {
-    pub(super) host: Arc<Host>,
-    pub(super) instructions: String,
-    pub(super) events: Arc<Events>,
-    pub(super) stop: watch::Receiver<bool>,
+    hosts: Hosts,
+    instructions: String,
+    events: Arc<Events>,
+    stop: watch::Receiver<bool>,
+}
+
+impl Server {
+    pub(super) fn new(hosts: Hosts, events: Events, stop: watch::Receiver<bool>) -> Self {
+        let instructions = instructions(&hosts.borrow());
+        Self { instructions, hosts, events: Arc::new(events), stop }
+    }
+
+    fn host(&self) -> Arc<Host> {
+        self.hosts.borrow().clone()
+    }
+
+    /// Calls `tell` each time the tools are others than before, until that fails or nobody could change them.
+    async fn on_change<F: Future<Output = bool>>(&self, tell: impl Fn() -> F) {
+        let (mut hosts, mut servers) = (self.hosts.clone(), changes());
+        let mut before = listing(&self.host());
+        loop {
+            tokio::select! {
+                changed = hosts.changed() => if changed.is_err() { return },
+                changed = servers.changed() => if changed.is_err() { return },
+            }
+            let now = listing(&self.host());
+            if now != before {
+                before = now;
+                if !tell().await {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// The tools an agent sees, as it sees them.
+fn listing(host: &Host) -> Vec<rmcp::model::Tool> {
+    host.tools().filter(|tool| host.admit(tool).is_ok()).map(|tool| described(tool)).collect()
 }
 
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
-        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().enable_tool_list_changed().build())
             .with_server_info(Implementation::new("palisade", env!("CARGO_PKG_VERSION")))
             .with_instructions(self.instructions.clone())
     }
 
     async fn list_tools(&self, _: Option<PaginatedRequestParams>, _: RequestContext<RoleServer>) -> Result<ListToolsResult, ErrorData> {
-        let listed = self.host.tools().filter(|tool| self.host.admit(tool).is_ok());
-        Ok(ListToolsResult::with_all_items(listed.map(|tool| described(tool)).collect()))
+        Ok(ListToolsResult::with_all_items(listing(&self.host())))
+    }
+
+    /// Clients of the older era are told on their session.
+    async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
+        let (server, peer) = (self.clone(), context.peer);
+        tokio::spawn(async move {
+            let tell = || async { peer.notify_tool_list_changed().await.is_ok() };
+            tokio::select! {
+                () = server.on_change(tell) => {}
+                () = closed(&peer) => {}
+            }
+        });
+    }
+
+    /// Clients of the newer era ask to be told.
+    fn accepted_subscription_filter(&self, wanted: &SubscriptionFilter) -> Option<SubscriptionFilter> {
+        Some(wanted.supported_by(&self.get_info().capabilities))
+    }
+
+    async fn listen(&self, subscription: SubscriptionContext) -> Result<(), ErrorData> {
+        let tell = || async { subscription.sink().notify_tool_list_changed().await.is_ok() };
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            () = self.on_change(tell) => {}
+            _ = subscription.cancelled() => {}
+            () = stopped(&mut stop) => {}
+        }
+        Ok(())
     }
 
     fn get_tool(&self, name: &str) -> Option<rmcp::model::Tool> {
-        let tool = self.host.tool(self.host.id_of_mcp_name(name)?)?;
-        self.host.admit(tool).is_ok().then(|| described(tool))
+        let host = self.host();
+        let tool = host.tool(host.id_of_mcp_name(name)?)?;
+        host.admit(tool).is_ok().then(|| described(tool))
     }
 
     async fn call_tool(&self, params: CallToolRequestParams, context: RequestContext<RoleServer>) -> Result<CallToolResponse, ErrorData> {
+        let host = self.host();
         // A name that nothing is registered under still gets its answer from the gate.
-        let id = self.host.id_of_mcp_name(&params.name).map_or_else(|| params.name.replacen("__", "/", 1), str::to_owned);
+        let id = host.id_of_mcp_name(&params.name).map_or_else(|| params.name.replacen("__", "/", 1), str::to_owned);
         let arguments =
             serde_json::to_vec(&params.arguments.unwrap_or_default()).map_err(|e| ErrorData::internal_error(e.to_string(), None))?;
         let (progress, mut reports) = mpsc::channel(PROGRESS);
@@ -105,7 +178,7 @@ impl ServerHandler for Server {
         let run = Run { progress: token.is_some().then_some(progress), cancelled: Some(cancelled) };
         let events = &self.events;
         let call =
-            self.host.call(ToolCall { id, arguments: arguments.into() }, Verdict::pass(), run, |decision| events(Event::Decided(decision)));
+            host.call(ToolCall { id, arguments: arguments.into() }, Verdict::pass(), run, |decision| events(Event::Decided(decision)));
         tokio::pin!(call);
         let mut stop = self.stop.clone();
         let mut asked = false;
@@ -141,6 +214,13 @@ impl ServerHandler for Server {
             Err(error) if error.kind == Kind::NotFound => Err(ErrorData::invalid_params(error.message, None)),
             Err(error) => Ok(CallToolResult::error(vec![ContentBlock::text(format!("{} is not available", error.kind.name()))]).into()),
         }
+    }
+}
+
+/// Waits until a client is gone.
+async fn closed(peer: &rmcp::Peer<RoleServer>) {
+    while !peer.is_transport_closed() {
+        tokio::time::sleep(CLOSED).await;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::child::{self, Fence};
 use crate::clean;
-use crate::config::{Home, ServerEntry, expand, make_folder, secret};
+use crate::config::{Home, Scope, ServerEntry, expand, make_folder, secret};
 use palisade_policy::{Access, Limit, Limits};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -24,6 +24,16 @@ impl Start {
     ///
     /// # Errors
     /// One sentence: what is not there, or why it may not be started.
+    /// How the variables of an entry are read: any of the user's own, those that were left open of a workspace's.
+    pub(super) fn lookup<'a>(entry: &'a ServerEntry, home: &'a Home) -> impl Fn(&str) -> Result<Option<String>, String> + 'a {
+        move |name| match &entry.variables {
+            Some(allowed) if !allowed.iter().any(|one| one == name) => {
+                Err(format!("nobody left the variable {name} open to it: palisade mcp accept {} --env {name}", entry.name))
+            }
+            _ => secret(home, name).map_err(|e| e.message),
+        }
+    }
+
     pub(super) fn prepare(entry: &ServerEntry, home: &Home, workspace: &Path, limits: &Limits) -> Result<Self, String> {
         if std::env::var_os(NESTED).is_some() {
             return Err("this Palisade was itself started by one as an MCP server, which starts no second level".to_owned());
@@ -31,9 +41,14 @@ impl Start {
         if let (false, Some(why)) = (entry.unfenced, child::enforced()) {
             return Err(format!("it cannot be fenced: {why}; its entry may say `unfenced = true`"));
         }
-        let lookup = |name: &str| secret(home, name).map_err(|e| e.message);
+        let lookup = Self::lookup(entry, home);
         let put_in = |text: &String| expand(text, &lookup);
-        let program = find(&put_in(&entry.command)?)?;
+        let command = put_in(&entry.command)?;
+        let command = match entry.scope {
+            Scope::Workspace if command.contains('/') => workspace.join(&command).display().to_string(),
+            _ => command,
+        };
+        let program = find(&command)?;
         if std::env::current_exe().and_then(std::fs::canonicalize).is_ok_and(|this| this == program.resolved) {
             return Err("its program is Palisade itself".to_owned());
         }
@@ -44,9 +59,11 @@ impl Start {
             make_folder(folder).map_err(|e| e.message)?;
         }
         let folders = entry.folders.clone()?;
+        // What a workspace names is named from there.
+        let base = (entry.scope == Scope::Workspace).then_some(workspace);
         let by = |wanted: Access| folders.iter().filter(move |(_, _, access)| *access == wanted).map(|(_, path, _)| path.clone());
         let palisade: Vec<PathBuf> = home.folders().into_iter().map(crate::config::resolve_existing).collect();
-        let mut read: Vec<PathBuf> = by(Access::Read).chain(installation(&program, &args, &palisade)).collect();
+        let mut read: Vec<PathBuf> = by(Access::Read).chain(installation(&program, &args, base, &palisade)).collect();
         read.push(program.resolved);
         let write = by(Access::Write).chain([private.clone(), temporary.clone()]).collect();
         let inherited = |name: &str| std::env::var(name).ok().map(|value| (name.to_owned(), value));
@@ -69,7 +86,8 @@ impl Start {
         };
         let argv = std::iter::once(program.found.into_os_string()).chain(args.into_iter().map(OsString::from)).collect();
         // Where the workspace is open to it, it starts there.
-        let folder = if folders.iter().any(|(_, path, _)| workspace.starts_with(path)) { workspace.to_owned() } else { private };
+        let folder =
+            if base.is_some() || folders.iter().any(|(_, path, _)| workspace.starts_with(path)) { workspace.to_owned() } else { private };
         Ok(Self { fence, argv, env, folder })
     }
 }
@@ -105,8 +123,10 @@ fn find(command: &str) -> Result<Program, String> {
 /// What must be read besides the system's own folders, so that servers start that are installed below a home: the prefix of
 /// the program and of the interpreter its first line names, and the package that a script belongs to. Never one of
 /// Palisade's own folders, nor what holds one.
-fn installation(program: &Program, args: &[String], palisade: &[PathBuf]) -> Vec<PathBuf> {
-    let interpreter = interpreter(&program.resolved);
+fn installation(program: &Program, args: &[String], base: Option<&Path>, palisade: &[PathBuf]) -> Vec<PathBuf> {
+    // What opens a folder outside a workspace is no line of a file in it.
+    let script = Some(&program.resolved).filter(|script| !base.is_some_and(|base| script.starts_with(base)));
+    let interpreter = script.and_then(|script| interpreter(script));
     let mut folders = Vec::new();
     for program in [Some(program), interpreter.as_ref()].into_iter().flatten() {
         let folder = program.found.parent().and_then(|folder| std::fs::canonicalize(folder).ok());
@@ -119,7 +139,8 @@ fn installation(program: &Program, args: &[String], palisade: &[PathBuf]) -> Vec
     if interpreter.is_some() {
         folders.extend(package(&program.resolved));
     }
-    for arg in args.iter().filter(|arg| Path::new(arg).is_absolute()) {
+    let named = |arg: &String| base.map_or_else(|| PathBuf::from(arg), |base| base.join(arg));
+    for arg in args.iter().map(named).filter(|arg| arg.is_absolute()) {
         if let Some(script) = std::fs::canonicalize(arg).ok().filter(|script| script.is_file()) {
             folders.push(package(&script).unwrap_or(script));
         }
@@ -183,7 +204,7 @@ mod tests {
     }
 
     fn reads(command: &Path, palisade: &[PathBuf]) -> Vec<PathBuf> {
-        installation(&find(command.to_str().unwrap()).unwrap(), &[], palisade)
+        installation(&find(command.to_str().unwrap()).unwrap(), &[], None, palisade)
     }
 
     #[test]

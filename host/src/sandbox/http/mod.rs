@@ -144,6 +144,19 @@ impl Http {
     }
 }
 
+/// A connection of the host's own to an origin, as checked as one of a component.
+///
+/// # Errors
+/// One sentence.
+pub(crate) async fn open_connection(
+    network: &Arc<Network>,
+    to: &NetOrigin,
+    time: Duration,
+) -> Result<impl hyper::rt::Read + hyper::rt::Write + Unpin + Send + use<>, String> {
+    let connecting = tokio::time::timeout(time, connect::connect(network, to)).await;
+    connecting.unwrap_or_else(|_| Err(Why::timeout(time))).map_err(|why| why.sentence)
+}
+
 /// Outgoing requests and their types; nothing that is incoming.
 pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     interfaces::outgoing_handler::add_to_linker::<State, WasiHttp>(linker, State::http)?;

@@ -1,0 +1,139 @@
+//! A host that serves for long, kept as fresh as its files.
+//!
+//! The rule it keeps: what changes in the workspace alone can only take away. What is new comes through the user's own
+//! config and state, and what cannot be read any more does not count.
+//!
+//! Where the rule ends: files are looked at once a second, so what was there a moment before still runs.
+
+use crate::config::{Home, Options, Scope, Settings};
+use crate::error::Error;
+use crate::host::{Host, LoadOptions};
+use crate::{audit, clean};
+use palisade_policy::Limit;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How often files are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// Looks after a change until the files have been the same twice: somebody is still writing.
+const SETTLE: Duration = Duration::from_millis(200);
+/// Most entries of one folder that are looked at.
+const ENTRIES: usize = 256;
+
+/// What the files looked like: the user's own, and the workspace's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Seen {
+    own: u64,
+    workspace: u64,
+}
+
+impl Seen {
+    /// A code over who and how old every file is that decides what this host is.
+    fn of(settings: &Settings) -> Self {
+        let root = settings.workspace.folder.path();
+        let (mut own, mut workspace) = (DefaultHasher::new(), DefaultHasher::new());
+        settings.own_files().iter().for_each(|path| look(path, &mut own));
+        ["palisade.toml", "palisade.lock", ".mcp.json"].iter().for_each(|name| look(&root.join(name), &mut workspace));
+        for path in settings.workspace_trust.files.iter().flat_map(|files| files.keys()) {
+            look(&root.join(path), &mut workspace);
+        }
+        for dir in &settings.plugin_dirs {
+            let (folder, code) = match dir.scope {
+                Scope::Workspace => (root.join(&dir.folder), &mut workspace),
+                _ => (dir.folder.clone(), &mut own),
+            };
+            look(&folder, code);
+            let inner = if dir.single { vec![folder] } else { entries(&folder) };
+            for plugin in inner {
+                look(&plugin, code);
+                entries(&plugin).iter().for_each(|file| look(file, code));
+            }
+        }
+        Self { own: own.finish(), workspace: workspace.finish() }
+    }
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let mut all: Vec<PathBuf> = std::fs::read_dir(folder).into_iter().flatten().flatten().take(ENTRIES).map(|entry| entry.path()).collect();
+    all.sort();
+    all
+}
+
+fn look(path: &Path, code: &mut DefaultHasher) {
+    use std::os::unix::fs::MetadataExt;
+    path.hash(code);
+    // What is not there is one way to look, too. A folder of the state changes with each file that is written beside it.
+    match std::fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_dir() => (meta.dev(), meta.ino()).hash(code),
+        Ok(meta) => (meta.dev(), meta.ino(), meta.size(), meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec()).hash(code),
+        Err(_) => 0.hash(code),
+    }
+}
+
+/// Looks at the files of a host, and puts another in its place when they change. Ends when nobody has the host any more.
+pub async fn keep_fresh(
+    hosts: watch::Sender<Arc<Host>>,
+    options: Options,
+    home: Home,
+    compiler: PathBuf,
+    told: impl Fn(&str) + Send + Sync,
+) {
+    let mut seen = Seen::of(hosts.borrow().settings());
+    while !hosts.is_closed() {
+        tokio::time::sleep(LOOK).await;
+        let host = hosts.borrow().clone();
+        let mut now = Seen::of(host.settings());
+        if now == seen {
+            continue;
+        }
+        loop {
+            tokio::time::sleep(SETTLE).await;
+            let again = Seen::of(host.settings());
+            if again == now {
+                break;
+            }
+            now = again;
+        }
+        let narrow = now.own == seen.own;
+        match reload(&host, &options, &home, &compiler, narrow).await {
+            Ok(fresh) => {
+                // What is watched may be other files by now.
+                seen = Seen::of(fresh.settings());
+                fresh.quarantined().iter().for_each(|broken| {
+                    told(&format!("{} is quarantined ({}): {}", broken.source, broken.error.kind.name(), broken.error.message));
+                });
+                fresh.prefetch(|_| {});
+                let tools = fresh.tools().filter(|tool| fresh.admit(tool).is_ok()).count();
+                hosts.send_replace(Arc::new(fresh));
+                told(&format!("files changed: {tools} tools are offered now"));
+            }
+            Err(error) => {
+                seen = now;
+                let why = clean::line(&error.message, clean::TEXT);
+                told(&format!(
+                    "files changed, and cannot be loaded: {why}; what was loaded before goes on, but for what the workspace names"
+                ));
+                host.withdraw(&why);
+                hosts.send_modify(|_| {});
+            }
+        }
+    }
+}
+
+async fn reload(host: &Host, options: &Options, home: &Home, compiler: &Path, narrow: bool) -> Result<Host, Error> {
+    let mut settings = Settings::resolve(options, home.clone())?;
+    if narrow {
+        let before = host.settings();
+        settings.deny.unite(before.deny.clone());
+        Limit::ALL.iter().for_each(|limit| settings.limits.lower(*limit, before.limits.get(*limit)));
+        let known =
+            |dir: &crate::config::SourceDir| before.plugin_dirs.iter().any(|one| one.scope == dir.scope && one.folder == dir.folder);
+        settings.plugin_dirs.retain(|dir| dir.scope != Scope::Workspace || known(dir));
+    }
+    let load = LoadOptions { compiler: Some(compiler), audit: Some(audit::Sizes::default()), before: Some(host), ..LoadOptions::default() };
+    Host::load(settings, load).await
+}
