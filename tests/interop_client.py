@@ -1,25 +1,86 @@
-"""Lists and calls the example tools through the Python MCP client: interop_client.py MODE COMMAND [ARG ...]"""
+"""Lists and calls the example tools through the Python MCP client, gets progress and cancels a call.
+
+interop_client.py MODE stdio COMMAND [ARG ...]
+interop_client.py MODE http URL TOKEN_FILE
+
+The workspace of the server is the one that interop.sh makes: 600 files, a needle in one, a credential in another.
+"""
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
+import time
+import uuid
 
+import anyio
 from mcp import Client, StdioServerParameters
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared._httpx_utils import create_mcp_http_client
+
+
+@contextlib.asynccontextmanager
+async def connected(mode: str, transport: str, rest: list[str]):
+    if transport == "stdio":
+        command, *args = rest
+        server = StdioServerParameters(command=command, args=args, env={"PALISADE_HOME": os.environ["PALISADE_HOME"]})
+        async with Client(server, mode=mode) as client:
+            yield client
+        return
+    url, token_file = rest
+    with open(token_file, encoding="utf-8") as file:
+        token = file.read().strip()
+    async with create_mcp_http_client(headers={"Authorization": f"Bearer {token}"}) as http:
+        async with Client(streamable_http_client(url, http_client=http), mode=mode) as client:
+            yield client
 
 
 async def main() -> None:
-    mode, command, *args = sys.argv[1:]
-    server = StdioServerParameters(command=command, args=args, env={"PALISADE_HOME": os.environ["PALISADE_HOME"]})
-    async with Client(server, mode=mode) as client:
+    mode, transport, *rest = sys.argv[1:]
+    async with connected(mode, transport, rest) as client:
+
+        async def said(tool: str, **arguments: object) -> str:
+            result = await client.call_tool(tool, arguments)
+            assert not result.is_error, (tool, result)
+            return "\n".join(block.text for block in result.content)
+
         names = [tool.name for tool in (await client.list_tools()).tools]
         assert "text-stats__count" in names and "search__grep" in names, names
         assert "shell__bash" not in names, names
-        counted = await client.call_tool("text-stats__count", {"text": "one two three"})
-        assert json.loads(counted.content[0].text)["words"] == 3, counted
+
+        # Every example plugin that needs no network.
+        assert json.loads(await said("text-stats__count", text="one two three"))["words"] == 3
+        assert json.loads(await said("text-stats__count-file", path="f1"))["words"] == 2
+        assert json.loads(await said("json-query__query", filter=".a[1]", json='{"a": [1, 2]}'))["results"] == [2]
+        assert "needle.txt" in await said("search__grep", pattern="a needle lies here")
+        assert "credential.txt" in await said("secrets__scan")
+        title = str(uuid.uuid4())
+        await said("notes__add", title=title, text="kept")
+        assert title in await said("notes__list") and await said("notes__read", title=title) == "kept"
+        assert '"succeeded":true' not in (await said("intruder__probe")).replace(" ", "")
+
+        # What is denied, what is wrong, what is not there.
         denied = await client.call_tool("shell__bash", {"command": "ls"})
         assert denied.is_error and "shell-gate" in denied.content[0].text, denied
-        print(mode, "listed", len(names), "tools;", denied.content[0].text)
+        wrong = await client.call_tool("text-stats__count", {"text": 7})
+        assert wrong.is_error and "arguments" in wrong.content[0].text, wrong
+
+        reports: list[float] = []
+
+        async def progress(done: float, total: float | None, message: str | None) -> None:
+            reports.append(done)
+
+        await client.call_tool("search__grep", {"pattern": "nothing holds this"}, progress_callback=progress)
+        assert reports and reports == sorted(reports), reports
+
+        # A call that is given up is not waited for, and the connection goes on. interop.sh looks whether the server noticed.
+        started = time.monotonic()
+        with anyio.move_on_after(0.4):
+            await client.call_tool("intruder__spin", {})
+        assert time.monotonic() - started < 1.5, "the client waited for a call that it cancelled"
+        assert json.loads(await said("text-stats__count", text="still here"))["words"] == 2
+        print(mode, transport, "listed", len(names), "tools,", len(reports), "reports;", denied.content[0].text)
 
 
 asyncio.run(main())

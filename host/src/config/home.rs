@@ -186,7 +186,7 @@ fn refuse(what: &str, why: &str) -> Error {
 }
 
 /// The path with the links in its existing part resolved.
-pub(super) fn resolve_existing(path: &Path) -> PathBuf {
+pub(crate) fn resolve_existing(path: &Path) -> PathBuf {
     let mut missing = Vec::new();
     let mut at = path;
     loop {

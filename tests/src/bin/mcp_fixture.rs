@@ -50,7 +50,7 @@ fn main() {
             Some("tools/call") if mode == "deaf" => continue,
             // It asks and asks, and never reads an answer.
             Some("tools/call") if mode == "asks" => {
-                (0u64..).for_each(|i| say(&json!({"jsonrpc": "2.0", "id": i, "method": "ping"})));
+                (0..u64::MAX).for_each(|i| say(&json!({"jsonrpc": "2.0", "id": i, "method": "ping"})));
                 continue;
             }
             Some("tools/call") => Ok(call(&asked["params"], &mut changed)),
