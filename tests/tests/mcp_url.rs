@@ -12,7 +12,7 @@ const TOKEN: &str = "a-token-that-is-long-enough-for-anybody";
 struct Remote {
     child: Child,
     url: String,
-    _world: World,
+    world: World,
 }
 
 impl Remote {
@@ -20,14 +20,15 @@ impl Remote {
         let world = World::new();
         let token = world.write("state/palisade/serve.token", TOKEN);
         std::fs::set_permissions(token, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-        let stats = example("text-stats").display().to_string();
+        let code = std::fs::read(example("text-stats").join("text-stats.wasm")).unwrap();
+        let stats = world.plugin("text-stats", &code, "").display().to_string();
         let mut command = world.command(&["--profile", "trusted", "--plugin", &stats, "serve", "--http", "127.0.0.1:0"]);
         let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
         let listening = lines.find_map(|line| line.strip_prefix("listening on ").map(str::to_owned)).expect("it listens");
         // Its record goes on; nobody reads it.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { child, url: listening.split(' ').next().unwrap().to_owned(), _world: world }
+        Self { child, url: listening.split(' ').next().unwrap().to_owned(), world }
     }
 }
 
@@ -79,6 +80,26 @@ fn a_server_by_url_is_accepted_called_and_gated_and_its_headers_are_seen_by_nobo
         let text = String::from_utf8_lossy(&std::fs::read(world.path(&file)).unwrap()).into_owned();
         assert!(!text.contains(TOKEN) || file.ends_with("secrets/FAR_TOKEN"), "{file}");
     }
+}
+
+#[test]
+fn a_server_of_the_newer_era_tells_that_its_tools_changed_and_what_is_gone_is_held() {
+    let remote = Remote::start();
+    let world = world(&remote.url, BEARER);
+    run(&world, &["mcp", "accept", "far", "--yes"]).expect(0);
+    assert_eq!(run(&world, &["mcp", "list"]).expect(0).json()["servers"][0]["protocol"], "2026-07-28");
+    let mut server = palisade_tests::stdio::Server::start(&world, &["serve"]);
+    let call = |server: &mut palisade_tests::stdio::Server| server.call("far__text-stats__count", &json!({"text": "a b"}));
+    assert!(call(&mut server).contains("\"words\":2"));
+    remote.world.write("plugins/text-stats/plugin.toml", "nonsense");
+    let started = std::time::Instant::now();
+    let mut said = call(&mut server);
+    while !said.contains("denied by the rule pin") && started.elapsed().as_secs() < 30 {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        said = call(&mut server);
+    }
+    assert!(said.starts_with("far/text-stats__count was denied by the rule pin (denial "), "{said}");
+    server.close();
 }
 
 #[test]

@@ -284,7 +284,9 @@ impl Server {
         };
         let time = self.limits.time(Limit::McpStart);
         let hello = tokio::time::timeout(time, hello).await;
-        hello.unwrap_or_else(|_| Err(format!("it said nothing for {} (`mcp_start`)", humantime::format_duration(time))))
+        let hello = hello.unwrap_or_else(|_| Err(format!("it said nothing for {} (`mcp_start`)", humantime::format_duration(time))))?;
+        self.handler.listen(hello.0.peer());
+        Ok(hello)
     }
 
     /// Starts a server's process.

@@ -8,7 +8,7 @@ use palisade_policy::{Limit, Limits};
 use rmcp::handler::client::ClientHandler;
 use rmcp::model::{
     CallToolResult, ClientCapabilities, ClientConfig, ContentBlock, Implementation, PaginatedRequestParams, ProgressNotificationParam,
-    ProgressToken, ResourceContents, ServerResult,
+    ProgressToken, ProtocolVersion, ResourceContents, ServerResult, SubscriptionFilter,
 };
 use rmcp::service::{NotificationContext, Peer};
 use rmcp::{RoleClient, model};
@@ -51,6 +51,22 @@ impl Handler {
     pub(super) fn watch(&self, token: ProgressToken, sink: mpsc::Sender<Progress>) -> Watching {
         self.sinks.lock().unwrap_or_else(PoisonError::into_inner).insert(token.clone(), sink);
         Watching(self.sinks.clone(), token)
+    }
+
+    /// Asks a server of the newer era to tell when its tools are others; one of the older tells by itself.
+    pub(super) fn listen(&self, peer: &Peer<RoleClient>) {
+        let newer = peer.peer_info().is_some_and(|info| info.protocol_version >= ProtocolVersion::V_2026_07_28);
+        let (peer, stale) = (peer.clone(), self.stale.clone());
+        if newer {
+            tokio::spawn(async move {
+                let tools = SubscriptionFilter::builder().tools_list_changed().build();
+                // One that does not offer it is asked again at its next start.
+                let Ok(mut told) = peer.listen(tools).await else { return };
+                while let Ok(Some(_)) = told.next().await {
+                    stale.store(true, Ordering::Release);
+                }
+            });
+        }
     }
 
     /// Whether the server said since the last time that its tools are others.
