@@ -382,6 +382,7 @@ fn entries_that_cannot_be_started_are_set_aside_alone_and_palisade_itself_is_non
         "site": {"command": mcp_fixture(), "args": ["good"]}, "palisade": {"command": "palisade", "args": ["serve"]},
         "this": {"command": binary(), "args": ["serve"]}, "remote": {"url": "http://a.example/mcp"},
         "Upper": {"command": "a"}, "odd": {"command": "a", "fs": ["/"]}, "sse": {"type": "sse", "command": "a"},
+        "stray": {"command": "a", "headers": {"A": "b"}}, "both": {"url": "https://a.example/", "env": {"A": "b"}},
     }});
     world.write("workspace/.mcp.json", file.to_string());
     world.palisade(&["trust", "--yes"]).expect(0);
@@ -389,7 +390,7 @@ fn entries_that_cannot_be_started_are_set_aside_alone_and_palisade_itself_is_non
     assert_eq!(status["servers_held"], 1);
     let mut broken: Vec<&str> = status["quarantined"].as_array().unwrap().iter().map(|q| q["source"].as_str().unwrap()).collect();
     broken.sort_unstable();
-    assert_eq!(broken, ["Upper", "odd", "remote", "sse"]);
+    assert_eq!(broken, ["Upper", "both", "odd", "remote", "sse", "stray"]);
     world.write("workspace/.mcp.json", "{\n  \"mcpServers\": 7 }");
     world.palisade(&["trust", "--yes"]).expect(0);
     let status = json_of(&world, &["status"]).expect(0).json();

@@ -62,7 +62,7 @@ fn an_external_server_that_is_accepted_or_removed_appears_and_goes_while_others_
 fn what_a_workspace_changes_while_it_is_served_only_takes_away() {
     let world = World::new();
     world.plugin_at("workspace/plugins", "guest", &guest("guest"), "");
-    world.write("workspace/palisade.toml", "[plugins]\ndirs = [\"plugins\"]\n[deny]\nnames = [\"guest/echo\"]\n");
+    world.write("workspace/palisade.toml", "[plugins]\ndirs = [\"plugins\"]\n[deny]\nnames = [\"guest/echo\"]\n[limits]\narguments = 60\n");
     world.palisade(&["trust", "--yes"]).expect(0);
     let stats = example("text-stats").display().to_string();
     let mut server = serve(&world, &["--plugin", &stats]);
@@ -74,6 +74,9 @@ fn what_a_workspace_changes_while_it_is_served_only_takes_away() {
     assert_eq!(server.tools(), ["text-stats__count", "text-stats__count-file"]);
     assert_eq!(server.call("guest__counter", &json!({})), "guest/counter was denied by the rule trust (denial 1)");
     assert_eq!(server.call("guest__echo", &json!({"text": "a"})), "guest/echo was denied by the rule deny-name (denial 2)");
+    let long = json!({"text": "a".repeat(60)});
+    let denied = server.call("text-stats__count", &long);
+    assert!(denied.contains("denied by the rule arguments") && denied.contains("the limit is"), "{denied}");
     // A file that cannot be read takes away as well, and one that denies does so at once.
     world.write("workspace/palisade.toml", "[deny]\nnames = [\"count\"]\n");
     server.hears(CHANGED);
@@ -91,7 +94,7 @@ fn what_a_workspace_changes_while_it_is_served_only_takes_away() {
     world.write("workspace/palisade.toml", "grants = [\"a\"]\n");
     server.hears(CHANGED);
     assert_eq!(server.tools(), ["text-stats__count", "text-stats__count-file"]);
-    assert_eq!(server.call("guest__counter", &json!({})), "guest/counter was denied by the rule trust (denial 3)");
+    assert_eq!(server.call("guest__counter", &json!({})), "guest/counter was denied by the rule trust (denial 4)");
 }
 
 #[test]

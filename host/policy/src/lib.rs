@@ -32,7 +32,7 @@ pub use gate::{Admitted, Authorized, Budgeted, Candidate, Checked, Policy, Refus
 pub use grant::{AuthGrant, Effective, FolderGrant, Grant, GrantError, Identity, Request, WriteRefusal, covers, effective, write_refusal};
 pub use id::{IdError, SourceName, ToolId, check_source_part, mcp_name};
 pub use limits::{Limit, LimitError, Limits, Written};
-pub use net::{NetError, NetHost, NetOrigin, NetScheme, address_refusal};
+pub use net::{NetError, NetHost, NetOrigin, NetScheme, address_refusal, is_framing};
 pub use origin::Origin;
 pub use profile::{Init, InitReport, Profile, Subsystem};
 pub use remedy::quoted;

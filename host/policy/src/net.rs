@@ -16,6 +16,13 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
+/// Whether a header says how a message is carried, and so is the host's to write. Its name is in lower case.
+#[must_use]
+pub fn is_framing(name: &str) -> bool {
+    matches!(name, "host" | "connection" | "upgrade" | "transfer-encoding" | "keep-alive" | "te" | "trailer" | "expect" | "http2-settings")
+        || name.starts_with("proxy-")
+}
+
 /// How a host is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NetScheme {

@@ -134,6 +134,10 @@ async fn look(context: &Context, name: &str, allowed: Option<&Allowed>) -> Resul
     let accepted = Accepted::read(&settings.home, &entry)?;
     let known = accepted.as_ref().map(|accepted| accepted.allowed.clone()).unwrap_or_default();
     let allowed = allowed.cloned().unwrap_or(known);
+    if entry.remote.is_some() && (allowed.net || allowed.unfenced || !allowed.fs.is_empty()) {
+        let what = format!("{} is spoken to by its URL: --fs, --net and --unfenced are about a process", entry.name);
+        return Err(Error::new(Kind::Usage, what).hint("leave them out"));
+    }
     if entry.scope == Scope::Workspace {
         open(&settings, &mut entry, &allowed);
     } else if allowed != Allowed::default() {

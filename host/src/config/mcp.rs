@@ -5,11 +5,10 @@
 
 use super::file::{Placed, Source};
 use super::grants::Grants;
-use super::{FILE_MAX, Scope, Workspace, hex};
+use super::{FILE_MAX, Home, Scope, Workspace, hex};
 use crate::error::{Error, Kind};
 use crate::files::ReadError;
-use crate::sandbox::is_ours;
-use palisade_policy::{Access, FolderPath, Identity, NetHost, NetOrigin, Origin, SourceName};
+use palisade_policy::{Access, FolderPath, Identity, NetHost, NetOrigin, Origin, SourceName, is_framing};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -103,7 +102,8 @@ impl Remote {
         }
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
         let ours = |name: &str| {
-            http::HeaderName::from_bytes(name.as_bytes()).map_or(true, |name| is_ours(&name) || name.as_str().starts_with("mcp-"))
+            let name = http::HeaderName::from_bytes(name.as_bytes());
+            name.map_or(true, |name| is_framing(name.as_str()) || name.as_str().starts_with("mcp-"))
         };
         match headers.iter().find(|(name, _)| ours(name)) {
             Some((name, _)) => Err(format!("`headers`: `{}` is not one that an entry sets", crate::clean::line(name, 64))),
@@ -176,6 +176,12 @@ impl ServerEntry {
             None => b"user".to_vec(),
         };
         hex(&Sha256::digest([whose.as_slice(), self.name.as_str().as_bytes()].join(&0)))
+    }
+
+    /// Where it stands what a person accepted of it.
+    #[must_use]
+    pub fn accepted_file(&self, home: &Home) -> PathBuf {
+        home.state.join("mcp").join(format!("{}.json", self.key()))
     }
 
     /// Program and arguments, or the URL, as written.
@@ -357,8 +363,15 @@ pub fn workspace_entries(bytes: &[u8], workspace: &Path) -> Result<Listed, Error
             },
             None => None,
         };
+        // What does not belong to its kind would count for nothing.
+        let stray = match &remote {
+            Some(_) => !(written.args.is_empty() && written.env.is_empty()),
+            None => !written.headers.is_empty(),
+        };
         let nul = texts.chain([&written.command]).any(|text| text.contains('\0'));
-        let odd = written.env.keys().any(|name| name.is_empty() || name.contains('=')) || (remote.is_none() && written.command.is_empty());
+        let odd = stray
+            || written.env.keys().any(|name| name.is_empty() || name.contains('='))
+            || (remote.is_none() && written.command.is_empty());
         let kinds: &[&str] = if remote.is_some() { &["http", "streamable-http"] } else { &["stdio"] };
         let name = match SourceName::parse(&name) {
             Ok(name) if !nul && !odd && written.kind.as_deref().is_none_or(|kind| kinds.contains(&kind)) => name,

@@ -189,7 +189,7 @@ impl Settings {
     pub(crate) fn own_files(&self) -> Vec<PathBuf> {
         let state = &self.home.state;
         let mut files = vec![self.config.clone(), state.join("grants.json"), installed::registry(&self.home)];
-        files.extend(self.servers.iter().map(|entry| crate::mcp::Accepted::file(&self.home, entry)));
+        files.extend(self.servers.iter().map(|entry| entry.accepted_file(&self.home)));
         files
     }
 

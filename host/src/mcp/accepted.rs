@@ -6,7 +6,6 @@ use crate::config::{Allowed, Home, ServerEntry, make_folder, now, read_private};
 use crate::error::{Error, Kind};
 use crate::sandbox::Definition;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
 
 const VERSION: u32 = 1;
 /// Largest file that is read, in bytes: the most tools of the largest size.
@@ -31,18 +30,12 @@ pub struct Accepted {
 }
 
 impl Accepted {
-    /// Where it stands.
-    #[must_use]
-    pub fn file(home: &Home, entry: &ServerEntry) -> PathBuf {
-        home.state.join("mcp").join(format!("{}.json", entry.key()))
-    }
-
     /// Reads it; `None` where nobody accepted the server, or only another entry of its name.
     ///
     /// # Errors
     /// [`Kind::Config`] where the file is damaged or not the user's alone.
     pub fn read(home: &Home, entry: &ServerEntry) -> Result<Option<Self>, Error> {
-        let path = Self::file(home, entry);
+        let path = entry.accepted_file(home);
         let Some(bytes) = read_private(&path, MAX)? else { return Ok(None) };
         let damaged = |why: String| {
             Error::new(Kind::Config, format!("what was accepted of the MCP server {} is damaged: {why}", entry.name))
@@ -60,7 +53,7 @@ impl Accepted {
     /// # Errors
     /// [`Kind::Io`].
     pub fn write(home: &Home, entry: &ServerEntry, allowed: Allowed, tools: Vec<Definition>) -> Result<(), Error> {
-        let path = Self::file(home, entry);
+        let path = entry.accepted_file(home);
         make_folder(&home.state)?;
         make_folder(&home.state.join("mcp"))?;
         let name = entry.name.to_string();
@@ -74,7 +67,7 @@ impl Accepted {
     /// # Errors
     /// [`Kind::Io`].
     pub fn remove(home: &Home, entry: &ServerEntry) -> Result<bool, Error> {
-        let path = Self::file(home, entry);
+        let path = entry.accepted_file(home);
         match std::fs::remove_file(&path) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),

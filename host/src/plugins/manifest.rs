@@ -4,8 +4,7 @@
 
 use crate::config::{LimitsTable, Placed, Source};
 use crate::error::{Error, Kind};
-use crate::sandbox::is_ours;
-use palisade_policy::{Access, Capability, FolderPath, Limit, Limits, Request, SourceName};
+use palisade_policy::{Access, Capability, FolderPath, Limit, Limits, Request, SourceName, is_framing};
 use serde::Deserialize;
 use std::str::FromStr;
 use toml::Spanned;
@@ -206,7 +205,7 @@ fn requests(source: &Source<'_>, table: &CapabilitiesTable) -> Result<Vec<Reques
 /// The name of a header that may carry a secret: one that says how a message is carried is the host's.
 fn header_name(written: &str) -> Result<String, String> {
     match http::HeaderName::from_bytes(written.as_bytes()) {
-        Ok(name) if !is_ours(&name) => Ok(name.as_str().to_owned()),
+        Ok(name) if !is_framing(name.as_str()) => Ok(name.as_str().to_owned()),
         _ => Err(format!("`{}` is not a header that may carry a secret", crate::clean::line(written, 64))),
     }
 }

@@ -30,7 +30,7 @@ pub(crate) use compile::AT_ONCE;
 pub use compile::{COMPILER_ARGUMENT, Compiler, compiler_main};
 pub use engine::{Allocator, Sandbox, engine_config};
 pub use http::Secret;
-pub(crate) use http::{Network, is_ours, open_connection};
+pub(crate) use http::{Network, open_connection};
 pub use refused::{ReadOnly, Refused};
 pub use slow::bound_file_threads;
 pub use wasi::{Folder, Reach, ReachError};

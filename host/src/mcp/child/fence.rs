@@ -1,6 +1,6 @@
 //! The launcher: fences itself, then becomes the server. No code of ours runs between a fork and an exec.
 
-use super::{inherited, refuse};
+use super::refuse;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 use std::ffi::{OsStr, OsString};
@@ -64,9 +64,6 @@ pub fn launcher_main(arguments: &[OsString]) -> ExitCode {
         && let Err(why) = enforce(&fence)
     {
         return refuse(&format!("the server is not started: it cannot be fenced: {why}"));
-    }
-    if let Err(error) = inherited::keep_back() {
-        return refuse(&format!("what it inherited cannot be kept back: {error}"));
     }
     let carried = std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(|name| name.starts_with(CARRIED)));
     let pair = |(_, pair): (OsString, OsString)| {

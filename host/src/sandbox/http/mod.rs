@@ -22,7 +22,7 @@ use bytes::Bytes;
 use connect::{Resolve, System, Why};
 use http::{HeaderName, HeaderValue, Method, Request, Response, header};
 use http_body_util::BodyExt;
-use palisade_policy::{Limit, Limits, NetHost, NetOrigin};
+use palisade_policy::{Limit, Limits, NetHost, NetOrigin, is_framing};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -163,14 +163,6 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     interfaces::types::add_to_linker::<State, WasiHttp>(linker, &LinkOptions::default().into(), State::http)
 }
 
-/// A header that says how a message is carried is ours to write, and to take away.
-pub(crate) fn is_ours(name: &HeaderName) -> bool {
-    matches!(
-        name.as_str(),
-        "host" | "connection" | "upgrade" | "transfer-encoding" | "keep-alive" | "te" | "trailer" | "expect" | "http2-settings"
-    ) || name.as_str().starts_with("proxy-")
-}
-
 type Answer = (Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
 
 impl Hooks {
@@ -210,7 +202,7 @@ impl Hooks {
 
 impl WasiHttpHooks for Hooks {
     fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
-        Arc::new(is_ours)
+        Arc::new(|name: &HeaderName| is_framing(name.as_str()))
     }
 
     /// Every scheme gets as far as the decision, so that the operator sees what was tried.
