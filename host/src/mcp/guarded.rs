@@ -71,3 +71,19 @@ impl<T: Transport<RoleClient>> Transport<RoleClient> for Guarded<T> {
         self.inner.close().await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_what_a_server_asks_a_ping_now_and_then_is_heard_and_nothing_else() {
+        let message = |text: &str| serde_json::from_str::<RxJsonRpcMessage<RoleClient>>(text).unwrap();
+        let mut guarded = Guarded::new(());
+        let ping = message(r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#);
+        assert!(guarded.heard(&ping) && !guarded.heard(&ping));
+        assert!(!guarded.heard(&message(r#"{"jsonrpc":"2.0","id":2,"method":"roots/list"}"#)));
+        assert!(guarded.heard(&message(r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#)));
+        assert!(guarded.heard(&message(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#)));
+    }
+}
