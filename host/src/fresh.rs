@@ -41,7 +41,7 @@ impl Seen {
         for path in settings.workspace_trust.files.iter().flat_map(|files| files.keys()) {
             look(&root.join(path), &mut workspace);
         }
-        for dir in &settings.plugin_dirs {
+        for dir in settings.plugin_dirs.iter().chain(settings.hooks.iter().map(|hook| &hook.dir)) {
             let (folder, code) = match dir.scope {
                 Scope::Workspace => (root.join(&dir.folder), &mut workspace),
                 _ => (dir.folder.clone(), &mut own),
@@ -148,7 +148,13 @@ async fn reload(host: &Host, options: &Options, home: &Home, compiler: &Path, ch
         let known =
             |dir: &crate::config::SourceDir| before.plugin_dirs.iter().any(|one| one.scope == dir.scope && one.folder == dir.folder);
         settings.plugin_dirs.retain(|dir| dir.scope != Scope::Workspace || known(dir));
+        let heard = |hook: &crate::config::HookEntry| before.hooks.iter().any(|one| one.dir.folder == hook.dir.folder);
+        settings.hooks.retain(|hook| hook.dir.scope != Scope::Workspace || heard(hook));
     }
     let load = LoadOptions { compiler: Some(compiler), audit: Some(audit::Sizes::default()), before: Some(host), ..LoadOptions::default() };
-    Host::load(settings, load).await
+    let mut fresh = Host::load(settings, load).await?;
+    if !changed.trust {
+        fresh.keep_guards(host);
+    }
+    Ok(fresh)
 }

@@ -9,17 +9,19 @@
 
 use crate::audit::{self, Audit};
 use crate::clean;
-use crate::config::{ServerEntry, Settings};
+use crate::config::{HookEvent, ServerEntry, Settings};
+use crate::decide::Stop;
 use crate::error::{Error, Kind};
+use crate::hooks::{self, Around, Hook, Hooks};
 use crate::lane::{dispatch, stats};
 use crate::mcp::Server;
 use crate::plugins::{self, Plugin, Quarantined, ToolSpec, Watcher};
 use crate::record::{CallRecord, Decision, Denial};
 use crate::registry::{Provider, Servers, Tool, servers};
-use crate::remedy::{absent_line, accepting, granting, missing, pinned, refused_line, stuck, trust};
+use crate::remedy::{absent_line, granting, missing, pinned, refused_line, trust};
 use crate::sandbox::{Allocator, CodeCache, Compiler, Refused, Run, Sandbox};
-use crate::{config, json, redact};
-use palisade_policy::{Authorized, Candidate, Identity, Limit, Limits, Origin, Policy, Refusal, Rule, Subsystem, Verdict, mcp_name};
+use crate::config;
+use palisade_policy::{Candidate, Identity, Limits, Origin, Policy, Refusal, Rule, Subsystem, Verdict, mcp_name};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -91,28 +93,17 @@ pub struct Host {
     plugins: Vec<Arc<Plugin>>,
     pub(crate) servers: Vec<Arc<Server>>,
     /// Servers that nobody accepted yet.
-    held: Vec<ServerEntry>,
-    quarantined: Vec<Quarantined>,
+    pub(crate) held: Vec<ServerEntry>,
+    pub(crate) quarantined: Vec<Quarantined>,
     warnings: Vec<String>,
+    pub(crate) hooks: Hooks,
     sandbox: Option<Arc<Sandbox>>,
     denials: Arc<AtomicU64>,
     audit: Option<Arc<Audit>>,
     /// Plugins of the user's folders that were there when serving began.
     first: Arc<HashSet<Identity>>,
     /// Why what the workspace names does not count any more.
-    withdrawn: OnceLock<String>,
-}
-
-/// Why a call does not reach a lane.
-enum Stop {
-    Refused(Refusal),
-    Absent(Error),
-}
-
-impl From<Refusal> for Stop {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
-    }
+    pub(crate) withdrawn: OnceLock<String>,
 }
 
 impl Host {
@@ -124,8 +115,11 @@ impl Host {
         let mut warnings = settings.warnings.clone();
         let mut loaded = plugins::Loaded::default();
         let mut sandbox = None;
+        let first = options.before.map(|host| &*host.first);
+        let mut hooks = hooks::load(&settings, None, None, None).await;
         // Nothing of a withheld subsystem is touched, and without sources there is nothing to compile for.
-        if !settings.plugin_dirs.is_empty() {
+        let hooked = settings.hooks.iter().any(|hook| hook.withheld.is_none());
+        if !settings.plugin_dirs.is_empty() || hooked {
             let cache = code_cache(&settings.home);
             if cache.is_none() {
                 warnings.push(format!("compiled code is not kept: {} is not this user's alone", settings.home.cache.display()));
@@ -136,6 +130,7 @@ impl Host {
                 None => Arc::new(Sandbox::new(options.allocator, &settings.limits, cache, options.compiler.map(Compiler::new))?),
             };
             loaded = plugins::load(&settings, &engines, options.only, options.watcher).await;
+            hooks = hooks::load(&settings, Some(&engines), options.watcher, first).await;
             // Asked after loading: the engines for large components are made with the first of them.
             warnings.extend(engines.fallback().map(str::to_owned));
             sandbox = Some(engines);
@@ -145,8 +140,9 @@ impl Host {
         let denials = options.before.map(|host| host.denials.clone()).unwrap_or_default();
         let servers = servers(&settings, &options, &mut loaded);
         let own = loaded.plugins.iter().filter(|plugin| plugin.scope == config::Scope::User).map(|plugin| plugin.identity);
+        let own = own.chain(hooks.all.iter().filter_map(|hook| Some(hook.source.as_ref().ok()?.identity)));
         let first = options.before.map_or_else(|| Arc::new(own.collect()), |host| host.first.clone());
-        Ok(Self { audit, denials, sandbox, ..Self::register(settings, loaded, servers, warnings, first) })
+        Ok(Self { audit, denials, sandbox, hooks, ..Self::register(settings, loaded, servers, warnings, first) })
     }
 
     fn register(
@@ -232,6 +228,7 @@ impl Host {
             quarantined,
             warnings,
             first,
+            hooks: Hooks::default(),
             sandbox: None,
             denials: Arc::default(),
             audit: None,
@@ -345,35 +342,97 @@ impl Host {
     pub async fn call(&self, call: ToolCall, budget: Verdict, run: Run, recorded: impl FnOnce(&Decision<'_>)) -> Result<CallRecord, Error> {
         self.ready(&call.id).await?;
         let start = Instant::now();
-        match self.decide(&call, budget) {
-            Ok(authorized) => {
+        let mut told = Vec::new();
+        let watched = run.clone();
+        let mut around = Around { audit: self.audit.as_deref(), run: &watched, told: &mut told };
+        let mut record = match self.decide(&call, budget, &mut around).await {
+            Ok((authorized, arguments)) => {
                 let gate = start.elapsed();
+                let replaced = !Arc::ptr_eq(&arguments, &call.arguments);
                 let running = match &self.audit {
                     Some(audit) => {
                         // What was authorized is registered; were it not, it would not run.
                         let tool = self.by_id.get(&call.id).ok_or_else(|| self.absent(&call.id))?;
-                        Some(audit.allowed(tool.spec.id.as_str(), tool.provider.identity(), Some(&call.arguments))?)
+                        let given = replaced.then_some(&*call.arguments);
+                        Some(audit.allowed(tool.spec.id.as_str(), tool.provider.identity(), Some(&arguments), given)?)
                     }
                     None => None,
                 };
-                recorded(&Decision { tool: call.id, denial: None, gate, unrecorded: None });
+                if replaced {
+                    around.told.push("a guard put others in the place of its arguments".to_owned());
+                }
+                recorded(&Decision { tool: call.id.clone(), denial: None, gate, unrecorded: None });
+                self.hooks.starts(&call.id, &arguments, &mut around).await;
                 let (mut record, refused) = dispatch(authorized, run, start, gate).await;
                 self.tell(&mut record, refused);
                 record.unrecorded = running.and_then(|running| running.ended(&record).err());
-                Ok(record)
+                self.hooks.ended(&record, &mut around).await;
+                record
             }
+            Err(Stop::Unrecorded(error)) => return Err(error),
             Err(Stop::Absent(error)) => {
                 self.audit.as_ref().map_or(Ok(()), |audit| audit.absent(&call.id, error.kind, Some(&call.arguments)))?;
-                Err(error)
+                return Err(error);
             }
             Err(Stop::Refused(refusal)) => {
                 let gate = start.elapsed();
                 let (denial, unrecorded) = self.denied(&call.id, refusal, Some(&call.arguments));
                 recorded(&Decision { tool: denial.tool.clone(), denial: Some(&denial), gate, unrecorded: unrecorded.as_ref() });
+                self.hooks.denied(&denial, &mut around).await;
                 let lane = self.by_id.get(&call.id).map_or("wasm", |tool| tool.provider.lane());
-                Ok(CallRecord::denied(denial, lane, stats(lane, gate, gate, 0)))
+                CallRecord::denied(denial, lane, stats(lane, gate, gate, 0))
             }
-        }
+        };
+        record.told = told;
+        Ok(record)
+    }
+
+    /// The hooks, in the order in which they are asked.
+    #[must_use]
+    pub fn hooks(&self) -> &[Arc<Hook>] {
+        &self.hooks.all
+    }
+
+    /// Asks the guards about a prompt, and tells the observers where none denies. Beside the denial it gives what the operator
+    /// should read.
+    ///
+    /// # Errors
+    /// [`Kind::Io`] where the run of a guard cannot be recorded.
+    pub async fn prompt(&self, prompt: &str, run: &Run) -> Result<(Option<Denial>, Vec<String>), Error> {
+        let mut told = Vec::new();
+        let mut around = Around { audit: self.audit.as_deref(), run, told: &mut told };
+        let refusal = match self.hooks.prompt(prompt, &mut around).await? {
+            Ok(()) => return Ok((None, told)),
+            Err(verdict) => verdict.refusal(Rule::Guard),
+        };
+        let Some(refusal) = refusal else { return Ok((None, told)) };
+        let (denial, unrecorded) = self.denied("prompt", refusal, None);
+        told.extend(unrecorded.map(|error| error.message));
+        told.push(format!("the prompt was denied, #{} by {} ({}): {}", denial.number, denial.rule, denial.source, denial.reason));
+        Ok((Some(denial), told))
+    }
+
+    /// Tells the observers of a denial that no call came to.
+    pub async fn observe_denied(&self, denial: &Denial, run: &Run) -> Vec<String> {
+        let mut told = Vec::new();
+        self.hooks.denied(denial, &mut Around { audit: self.audit.as_deref(), run, told: &mut told }).await;
+        told
+    }
+
+    /// Tells the observers that a session begins or ends.
+    pub async fn observe_session(&self, event: HookEvent, id: &str) -> Vec<String> {
+        let mut told = Vec::new();
+        let mut around = Around { audit: self.audit.as_deref(), run: &Run::default(), told: &mut told };
+        self.hooks.session(event, id, &self.settings.profile.name, &mut around).await;
+        told
+    }
+
+    /// Keeps the guards of a host before this one that the workspace took away.
+    pub(crate) fn keep_guards(&mut self, before: &Self) {
+        let same = |a: &Hook, b: &Hook| a.entry.dir.folder == b.entry.dir.folder && a.entry.tools == b.entry.tools && a.events == b.events;
+        let lost = before.hooks.all.iter().filter(|hook| hook.entry.guard && hook.entry.dir.scope == config::Scope::Workspace);
+        let lost: Vec<_> = lost.filter(|hook| !self.hooks.all.iter().any(|now| same(now, hook))).cloned().collect();
+        self.hooks.all.extend(lost);
     }
 
     /// Starts the server of a tool, where it has one and the gate admits the tool; what the server is by then decides too.
@@ -387,34 +446,9 @@ impl Host {
         }
     }
 
-    /// Why a tool does not run that the policy admits: what became of its source since it was loaded.
-    pub(crate) fn held(&self, tool: &Tool) -> Option<Refusal> {
-        let withdrawn = tool.plugin().filter(|plugin| plugin.scope == config::Scope::Workspace).and_then(|_| self.withdrawn.get());
-        match withdrawn {
-            Some(why) => {
-                let remedy = self.settings.init.of(Subsystem::PluginInit).remedy.clone();
-                Some(Refusal {
-                    rule: Rule::Trust,
-                    source: self.settings.init.of(Subsystem::PluginInit).origin.clone(),
-                    reason: why.clone(),
-                    remedy,
-                })
-            }
-            None => tool.changed(&self.settings),
-        }
-    }
-
     /// What the workspace names does not count any more: it is not what was trusted, or cannot be read.
     pub(crate) fn withdraw(&self, why: &str) {
         let _ = self.withdrawn.set(format!("what the workspace names was withdrawn: {why}"));
-    }
-
-    /// Why no tool of a source is there that nobody accepted.
-    pub(crate) fn held_back(&self, id: &str) -> Option<Refusal> {
-        let source = id.split('/').next().unwrap_or_default();
-        let entry = self.held.iter().find(|entry| entry.name.as_str() == source)?;
-        let reason = format!("nobody accepted the MCP server {} as it stands there", entry.name);
-        Some(Refusal { rule: Rule::Grant, source: entry.origin.clone(), reason, remedy: accepting(&self.settings, entry) })
     }
 
     /// What the operator reads of what a call was not granted.
@@ -426,50 +460,6 @@ impl Host {
         }
     }
 
-    /// The gate, in order.
-    fn decide(&self, call: &ToolCall, budget: Verdict) -> Result<Authorized<'_, Arc<Tool>>, Stop> {
-        let Some(tool) = self.by_id.get(&call.id) else {
-            return Err(match self.policy.admit(&Candidate::unregistered(&call.id)) {
-                Err(refusal) => refusal.into(),
-                Ok(_) => self.held_back(&call.id).map_or_else(|| Stop::Absent(self.absent(&call.id)), Stop::Refused),
-            });
-        };
-        let admitted = self.policy.admit(&tool.candidate)?;
-        match &tool.provider {
-            Provider::Plugin(plugin) if plugin.component.is_stuck() => return Err(Stop::Absent(stuck(tool.spec.id.as_str(), plugin))),
-            _ => self.held(tool).map_or(Ok(()), Err)?,
-        }
-        let checked = admitted.arguments(arguments(tool, &call.arguments))?;
-        let budgeted = checked.budget(budget)?;
-        // No hook is configured, so no guard denies.
-        Ok(budgeted.guards(tool.clone(), call.arguments.clone(), Verdict::pass())?)
-    }
-
-    pub(crate) fn absent(&self, id: &str) -> Error {
-        let source = id.split('/').next().unwrap_or_default();
-        let broken = self
-            .quarantined
-            .iter()
-            .find(|q| q.key == id)
-            .or_else(|| self.quarantined.iter().find(|q| q.key == source && !source.is_empty()));
-        let shown = redact::line(id, clean::NAME);
-        match broken {
-            Some(broken) => {
-                let reason = format!(
-                    "{shown} is not available: {} is quarantined ({}): {}",
-                    broken.source,
-                    broken.error.kind.name(),
-                    broken.error.message
-                );
-                let error = Error::new(Kind::Quarantined, reason);
-                match &broken.error.hint {
-                    Some(hint) => error.hint(hint.clone()),
-                    None => error,
-                }
-            }
-            None => Error::new(Kind::NotFound, format!("there is no tool {shown}")).hint("palisade tools lists what there is"),
-        }
-    }
 }
 
 /// A plugin of the user's own folders that came while it was served: nobody said yes to it.
@@ -484,18 +474,4 @@ fn appeared(plugin: &Plugin, first: &HashSet<Identity>) -> Option<(bool, Origin,
 pub fn code_cache(home: &config::Home) -> Option<CodeCache> {
     config::make_folder(&home.cache).ok()?;
     CodeCache::open(&home.cache.join("code"), home.key().ok()?)
-}
-
-/// Step 6: size, strict JSON, schema.
-pub(crate) fn arguments(tool: &Tool, given: &[u8]) -> Verdict {
-    let limit = tool.provider.limits().get(Limit::Arguments);
-    let deny = |reason: String| Verdict::deny(Origin::BuiltIn, reason, None);
-    if given.len() as u64 > limit {
-        return deny(format!("they have {} bytes; the limit is {}", given.len(), Limit::Arguments.show(limit)));
-    }
-    let checked = json::parse(given).and_then(|value| tool.spec.input.validate(&value, given.len()));
-    match checked {
-        Ok(()) => Verdict::pass(),
-        Err(reason) => deny(reason),
-    }
 }

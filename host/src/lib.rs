@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod clean;
 pub mod config;
+mod decide;
 mod error;
 mod explain;
 pub mod files;
@@ -10,6 +11,7 @@ mod fresh;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod hooks;
 mod host;
 mod json;
 mod lane;

@@ -133,10 +133,22 @@ impl Verdict {
         Self(Ok(()))
     }
 
+    /// The same verdict, where `say` puts its reason in other words.
+    #[must_use]
+    pub fn told(self, say: impl FnOnce(String) -> String) -> Self {
+        Self(self.0.map_err(|(source, reason, remedy)| (source, say(reason), remedy)))
+    }
+
     /// The step denies.
     #[must_use]
     pub fn deny(source: Origin, reason: String, remedy: Option<String>) -> Self {
         Self(Err((source, reason, remedy)))
+    }
+
+    /// The refusal it makes by a rule; `None` where it passes.
+    #[must_use]
+    pub fn refusal(self, rule: Rule) -> Option<Refusal> {
+        self.into_result(rule).err()
     }
 
     fn into_result(self, rule: Rule) -> Result<(), Refusal> {
@@ -433,6 +445,11 @@ impl<'p> Budgeted<'p> {
     pub fn guards<T>(self, tool: T, arguments: Arc<[u8]>, verdict: Verdict) -> Result<Authorized<'p, T>, Refusal> {
         verdict.into_result(Rule::Guard)?;
         Ok(Authorized { tool, arguments, policy: self.policy })
+    }
+
+    /// Back to step 6, for arguments that a guard put in the place of those that were checked.
+    pub fn replaced(self) -> Admitted<'p> {
+        Admitted { policy: self.policy }
     }
 }
 

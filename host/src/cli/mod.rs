@@ -8,6 +8,7 @@ mod audit;
 mod call;
 mod consent;
 mod explain;
+mod hook;
 mod mcp;
 mod output;
 mod plugin;
@@ -107,6 +108,9 @@ enum Command {
     /// External MCP servers
     #[command(subcommand)]
     Mcp(mcp::McpCommand),
+    /// Hooks
+    #[command(subcommand)]
+    Hook(hook::HookCommand),
     /// The log of every decision and outcome
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -250,6 +254,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode, Error
         Command::Plugin(command) => plugin::run(context, command).await,
         Command::Session(command) => session::run(context, command),
         Command::Audit(command) => audit::run(context, command),
+        Command::Hook(command) => hook::run(context, command).await,
         Command::Mcp(command) => mcp::run(context, command).await,
         Command::Serve(args) => serve::run(context, args).await,
         Command::Trust(args) => consent::trust(context, args).await,

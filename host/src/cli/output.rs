@@ -108,9 +108,17 @@ impl Output {
         }
     }
 
+    /// What hooks have for the operator.
+    fn told(&self, lines: &[String]) {
+        if !self.quiet {
+            lines.iter().for_each(|told| line(told));
+        }
+    }
+
     /// The sandbox's part of a call's line, and what the guest logged.
     pub fn ended(&self, record: &CallRecord) {
         if record.denial.is_some() {
+            self.told(&record.told);
             return;
         }
         line(&record.line());
@@ -124,6 +132,7 @@ impl Output {
         if record.log_dropped > 0 {
             line(&format!("{}: {} more log lines found no room", record.tool, record.log_dropped));
         }
+        self.told(&record.told);
         // Also of a call that went well: the tool may have gone on without.
         for refused in &record.refused {
             line(&format!("{}: {refused}", record.tool));
@@ -149,6 +158,7 @@ impl Output {
                 self.ended(record);
             }
             Event::Unrecorded(error) => self.unrecorded(Some(error)),
+            Event::Told(lines) => self.told(lines),
         }
     }
 
@@ -157,6 +167,7 @@ impl Output {
             Event::Decided(decision) => self.decided(decision),
             Event::Ended(record) => self.ended(record),
             Event::Unrecorded(error) => self.unrecorded(Some(error)),
+            Event::Told(lines) => self.told(lines),
         }
     }
 }

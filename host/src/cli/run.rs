@@ -52,6 +52,7 @@ pub async fn run(context: &Context, args: RunArgs) -> Result<ExitCode, Error> {
     let host = context.load(settings, load).await?;
     let mut session = Session::stored(Arc::new(host))?.listing(args.limit);
     let mut failed = None;
+    session.begin(&|event| context.out.event(&event)).await;
     for (text, direct_calls) in &prompts {
         let run = Run { progress: None, cancelled: Some(context.cancelled.clone()) };
         let prompt = Prompt { text, direct_calls: *direct_calls };
@@ -65,6 +66,7 @@ pub async fn run(context: &Context, args: RunArgs) -> Result<ExitCode, Error> {
             }
         }
     }
+    session.end(&|event| context.out.event(&event)).await;
     let (result, stored) = session.finish();
     context.out.payload(&result, || text(&result))?;
     let report = args.report.as_ref().map_or(Ok(()), |path| write_report(path, &result));

@@ -18,6 +18,11 @@ pub async fn run(context: &Context) -> Result<ExitCode, Error> {
         .iter()
         .map(|q| json!({"source": q.source, "kind": q.error.kind.name(), "reason": clean::line(&q.error.message, clean::TEXT)}))
         .collect();
+    let broken: Vec<(String, String)> = host
+        .hooks()
+        .iter()
+        .filter_map(|hook| Some((hook.name(), clean::line(&hook.source.as_ref().err()?.message, clean::TEXT))))
+        .collect();
     let tools = host.tools().filter(|tool| host.admit(tool).is_ok()).count();
     let denied = host.tools().count() - tools;
     let direct = settings.servers.iter().filter(|entry| entry.scope == Scope::Workspace).count();
@@ -33,6 +38,8 @@ pub async fn run(context: &Context) -> Result<ExitCode, Error> {
         "tools": tools,
         "tools_denied": denied,
         "plugins": host.plugins().len(),
+        "hooks": host.hooks().iter().filter(|hook| hook.source.is_ok()).count(),
+        "hooks_broken": broken.iter().map(|(name, why)| json!({"hook": name, "reason": why})).collect::<Vec<_>>(),
         "servers": host.servers().len(),
         "servers_held": host.unaccepted().len(),
         // What an agent that reads the same file starts itself, past every gate.
@@ -48,6 +55,7 @@ pub async fn run(context: &Context) -> Result<ExitCode, Error> {
         ];
         lines.extend(init.iter().map(|(name, s)| format!("{name}: {}: {}", if s.enabled { "on" } else { "off" }, s.reason)));
         lines.push(format!("tools: {tools}, and {denied} denied, of {} plugins", host.plugins().len()));
+        lines.push(format!("hooks: {}, and {} that do not run", host.hooks().len() - broken.len(), broken.len()));
         lines.push(format!("MCP servers: {}, and {} held", host.servers().len(), host.unaccepted().len()));
         if direct > 0 {
             lines.push(format!(

@@ -36,7 +36,7 @@ pub struct ConfigFile {
     /// External MCP servers.
     pub mcp: BTreeMap<Placed, toml::Table>,
     /// Hooks.
-    pub hooks: Vec<Spanned<toml::Table>>,
+    pub hooks: Vec<Spanned<HookTable>>,
     /// Limits.
     pub limits: LimitsTable,
 }
@@ -62,6 +62,27 @@ pub struct ProfileTable {
 pub struct SessionTable {
     /// The folder.
     pub dir: Option<Placed>,
+}
+
+/// `[[hooks]]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HookTable {
+    /// The folder of its component and manifest.
+    pub dir: Placed,
+    /// `guard` or `observer`.
+    pub kind: Placed,
+    /// What it hears of.
+    pub events: Vec<Placed>,
+    /// Of which tools; of all where it is not there.
+    pub tools: Option<Vec<Placed>>,
+    /// Whether it counts.
+    #[serde(default = "on")]
+    pub enabled: bool,
+}
+
+fn on() -> bool {
+    true
 }
 
 /// `[deny]`.

@@ -11,11 +11,13 @@ mod consent;
 mod file;
 mod grants;
 mod home;
+mod hooks;
 pub mod installed;
 mod lock;
 mod mcp;
 mod read;
 mod secrets;
+mod sources;
 mod stores;
 mod trust;
 mod trusted;
@@ -26,6 +28,7 @@ pub(crate) use file::{LimitsTable, Placed, Source};
 pub(crate) use grants::Bounds;
 pub use home::{Home, make_folder, user_home};
 pub(crate) use home::{read_private, resolve_existing};
+pub use hooks::{HookEntry, HookEvent};
 pub use lock::{LOCK_FILE, Locked};
 pub use mcp::{Allowed, Remote, SERVERS_FILE, ServerEntry, expand, workspace_entries};
 pub use secrets::{secret, secret_file};
@@ -154,6 +157,8 @@ pub struct Settings {
     pub servers: Vec<ServerEntry>,
     /// Entries of `.mcp.json` that cannot be, by their names.
     pub broken_servers: Vec<(String, Error)>,
+    /// Hooks, in the order in which they are asked: the user's own, then the workspace's.
+    pub hooks: Vec<HookEntry>,
     /// Plugins that were added: their names, the identity each must have, and where that stands.
     pub pins: Vec<(String, Identity, Origin)>,
     /// What the workspace's lock says of plugins.
@@ -193,6 +198,13 @@ impl Settings {
         files
     }
 
+    /// The folders of the sources that the workspace names and that count.
+    #[must_use]
+    pub fn named_here(&self) -> Vec<SourceDir> {
+        let all = self.plugin_dirs.iter().chain(self.hooks.iter().map(|hook| &hook.dir));
+        all.filter(|dir| dir.scope == Scope::Workspace).cloned().collect()
+    }
+
     /// Reads the config files and merges them with the options.
     ///
     /// # Errors
@@ -229,7 +241,10 @@ impl Merge<'_> {
         self.refuse_in_workspace(&file)?;
         self.refuse_unsupported(&user)?;
         let named = self.workspace_sources(&file);
-        let trust = trust::decide(self.options, &self.home, &self.workspace, &file, &self.file, &named)?;
+        let (own_hooks, hooks_here) =
+            (hooks::entries(&self.user, &user.hooks, Scope::User)?, hooks::entries(&self.file, &file.hooks, Scope::Workspace)?);
+        let all_named: Vec<SourceDir> = named.iter().chain(hooks_here.iter().map(|hook| &hook.dir)).cloned().collect();
+        let trust = trust::decide(self.options, &self.home, &self.workspace, &file, &self.file, &all_named)?;
         let mut limits = Limits::default();
         self.user.limits(&user.limits, |limit, value| {
             limits.set(limit, value);
@@ -262,7 +277,8 @@ impl Merge<'_> {
         let there = self.workspace.unusable.is_none() && self.workspace.folder.has(SERVERS_FILE);
         let listed = there.then(|| Origin::File { name: SERVERS_FILE.to_owned(), line: 1 });
         let trustable = trust::check(&self.workspace, &file, &self.file);
-        let sources = trust::Sources { own: &own, servers: user.mcp.len(), named: &named, listed };
+        let hooked = trust::Hooked { own: own_hooks.len(), named: hooks_here.first().map(|hook| hook.origin().clone()) };
+        let sources = trust::Sources { own: &own, servers: user.mcp.len(), named: &named, listed, hooked };
         let (init, withheld, others) = trust::init(&profile, &trust, &trustable, &sources, &file, &self.file);
         let plugins = profile.subsystems.contains(&Subsystem::PluginInit);
         let base = match user.session.as_ref().and_then(|s| s.get_ref().dir.as_ref()) {
@@ -271,7 +287,7 @@ impl Merge<'_> {
             }
             None => self.home.state.join("sessions"),
         };
-        let mut grants = grants::Grants::new(&self.home, &base, &self.workspace, &self.user_path, own.iter().chain(&named));
+        let mut grants = grants::Grants::new(&self.home, &base, &self.workspace, &self.user_path, own.iter().chain(&all_named).chain(own_hooks.iter().map(|hook| &hook.dir)));
         let plugin_dirs: Vec<SourceDir> = own.into_iter().filter(|_| plugins).chain(named.into_iter().filter(|_| trust.trusted)).collect();
         for text in &self.options.grants {
             grants.flag(text)?;
@@ -286,6 +302,9 @@ impl Merge<'_> {
         // The workspace's own, where both trust it: the profile with servers, and a person with this workspace.
         let here = trust.trusted && init.of(Subsystem::McpPrefetch).enabled && profile.subsystems.contains(&Subsystem::McpPrefetch);
         let (servers, broken_servers) = if here { mcp::with_workspace(servers, &self.workspace) } else { (servers, Vec::new()) };
+        let withheld_hooks = (!profile.subsystems.contains(&Subsystem::SessionHooks)).then(|| trust::withheld_by_profile(&profile));
+        let own_hooks = own_hooks.into_iter().map(|hook| HookEntry { withheld: withheld_hooks.clone(), ..hook });
+        let hooks = own_hooks.chain(hooks_here.into_iter().filter(|_| trust.trusted)).collect();
         let lock = lock::read(&self.workspace)?;
         let here = digest(self.workspace.folder.path());
         for consented in Consents::read(&self.home)?.grants(&here, self.workspace.folder.path()) {
@@ -313,6 +332,7 @@ impl Merge<'_> {
             plugin_dirs,
             servers,
             broken_servers,
+            hooks,
             pins,
             lock,
             grants,
@@ -347,7 +367,7 @@ impl Merge<'_> {
 
     /// What this version knows and cannot do is an error where it would count.
     fn refuse_unsupported(&self, user: &ConfigFile) -> Result<(), Error> {
-        let found = [user.skills.as_ref().map(|v| ("skills", v.span().start)), user.hooks.first().map(|v| ("hooks", v.span().start))];
+        let found = [user.skills.as_ref().map(|v| ("skills", v.span().start))];
         match found.into_iter().flatten().next() {
             None => Ok(()),
             Some((key, at)) => Err(self.user.error(at, &format!("`{key}`: this version does not run it; remove the key"))),
@@ -386,44 +406,6 @@ impl Merge<'_> {
         }
         self.user.limits(&table.limits, |limit, value| limits.only_lower(limit, value))?;
         Ok(Profile { name: name.to_owned(), subsystems, deny: deny_list(&self.user, &table.deny)?, origin })
-    }
-
-    /// The user's own sources: flags, then config.
-    fn own_sources(&self, user: &ConfigFile) -> Result<Vec<SourceDir>, Error> {
-        let flag =
-            |folder: &PathBuf, single, flag| SourceDir { folder: folder.clone(), single, scope: Scope::Flag, origin: Origin::Flag(flag) };
-        let mut sources: Vec<SourceDir> = self.options.plugins.iter().map(|f| flag(f, true, "--plugin")).collect();
-        sources.extend(self.options.plugin_dirs.iter().map(|f| flag(f, false, "--plugin-dir")));
-        for dir in &user.plugins.dirs {
-            let at = dir.span().start;
-            let folder =
-                absolute(dir.get_ref()).ok_or_else(|| self.user.error(at, "`plugins.dirs`: write an absolute path, or one from ~/"))?;
-            sources.push(SourceDir { folder, single: false, scope: Scope::User, origin: self.user.origin(at) });
-        }
-        Ok(sources)
-    }
-
-    /// The plugins that were added, as sources, and what each must be.
-    fn added(&self, own: &mut Vec<SourceDir>) -> Result<Vec<(String, Identity, Origin)>, Error> {
-        let file = shown(&installed::registry(&self.home), self.workspace.folder.path());
-        let mut pins = Vec::new();
-        for (place, one) in installed::installed(&self.home)?.into_iter().enumerate() {
-            let origin = Origin::File { name: file.clone(), line: place + 2 };
-            let folder = installed::version_folder(&self.home, &one.name, &one.identity);
-            own.push(SourceDir { folder, single: true, scope: Scope::Added, origin: origin.clone() });
-            pins.extend(Identity::parse(&one.identity).map(|identity| (one.name, identity, origin)));
-        }
-        Ok(pins)
-    }
-
-    fn workspace_sources(&self, file: &ConfigFile) -> Vec<SourceDir> {
-        let one = |dir: &Placed| SourceDir {
-            folder: PathBuf::from(dir.get_ref().trim_start_matches("./").trim_end_matches('/')),
-            single: false,
-            scope: Scope::Workspace,
-            origin: self.file.origin(dir.span().start),
-        };
-        file.plugins.dirs.iter().map(one).collect()
     }
 }
 

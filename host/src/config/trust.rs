@@ -94,7 +94,6 @@ pub(super) fn check(workspace: &Workspace, file: &ConfigFile, source: &Source<'_
     let found = [
         file.skills.as_ref().map(|v| ("skills", v.span().start)),
         file.mcp.keys().next().map(|v| ("mcp", v.span().start)),
-        file.hooks.first().map(|v| ("hooks", v.span().start)),
     ];
     match found.into_iter().flatten().next() {
         Some((key, at)) => {
@@ -114,6 +113,27 @@ pub(super) struct Sources<'a> {
     pub(super) named: &'a [SourceDir],
     /// Where the workspace names external servers.
     pub(super) listed: Option<Origin>,
+    /// The hooks.
+    pub(super) hooked: Hooked,
+}
+
+/// Hooks that there are to initialise.
+pub(super) struct Hooked {
+    /// How many the user's config names.
+    pub(super) own: usize,
+    /// Where the workspace names the first.
+    pub(super) named: Option<Origin>,
+}
+
+/// What a profile withholds.
+pub(super) fn withheld_by_profile(profile: &Profile) -> Init {
+    Init {
+        enabled: false,
+        reason: format!("the profile `{}` withholds it", profile.name),
+        withheld: true,
+        origin: profile.origin.clone(),
+        remedy: Some("--profile trusted".to_owned()),
+    }
 }
 
 /// The report on the four subsystems, what stays withheld of one that runs, and what withholds a plugin that is none of
@@ -126,22 +146,15 @@ pub(super) fn init(
     file: &ConfigFile,
     source: &Source<'_>,
 ) -> (InitReport, Option<Init>, Option<Init>) {
-    let Sources { own, servers, named, listed } = sources;
+    let Sources { own, servers, named, listed, hooked } = sources;
     let at = |found: Option<usize>| found.map(|at| source.origin(at));
     let named_at = |subsystem| match subsystem {
         Subsystem::PluginInit => named.first().map(|dir| dir.origin.clone()),
         Subsystem::SkillInit => at(file.skills.as_ref().map(|v| v.span().start)),
         Subsystem::McpPrefetch => at(file.mcp.keys().next().map(|v| v.span().start)).or_else(|| listed.clone()),
-        Subsystem::SessionHooks => at(file.hooks.first().map(|v| v.span().start)),
+        Subsystem::SessionHooks => hooked.named.clone(),
     };
     let by_profile = |subsystem| profile.subsystems.contains(&subsystem);
-    let withheld_by_profile = |_| Init {
-        enabled: false,
-        reason: format!("the profile `{}` withholds it", profile.name),
-        withheld: true,
-        origin: profile.origin.clone(),
-        remedy: Some("--profile trusted".to_owned()),
-    };
     let why = match &trustable {
         Err(error) => format!("the workspace names sources and cannot be trusted ({})", clean::line(&error.message, clean::TEXT)),
         Ok(()) if !trust.changed.is_empty() => format!("the workspace names sources, and {}", trust.source),
@@ -155,34 +168,30 @@ pub(super) fn init(
         // What no flag activates either has none.
         remedy: trustable.as_ref().ok().map(|()| "--trust-workspace".to_owned()),
     };
+    let by_its_profile = |what: &str| Init {
+        enabled: true,
+        reason: format!("the profile `{}` initialises it{what}", profile.name),
+        withheld: false,
+        origin: profile.origin.clone(),
+        remedy: None,
+    };
     let report = Subsystem::ALL.map(|subsystem| match (by_profile(subsystem), named_at(subsystem)) {
         // Nothing of a server is read, started or contacted without a profile that says so.
-        (false, _) if subsystem == Subsystem::McpPrefetch => withheld_by_profile(subsystem),
+        (false, _) if subsystem == Subsystem::McpPrefetch => withheld_by_profile(profile),
         (_, Some(origin)) if trust.trusted => {
             Init { enabled: true, reason: format!("{} activates what {origin} names", trust.by()), withheld: false, origin, remedy: None }
         }
-        (true, _) if subsystem == Subsystem::PluginInit && (!own.is_empty() || named.is_empty()) => {
-            let what = if own.is_empty() { ", and no plugin is configured" } else { "" };
-            Init {
-                enabled: true,
-                reason: format!("the profile `{}` initialises it{what}", profile.name),
-                withheld: false,
-                origin: profile.origin.clone(),
-                remedy: None,
-            }
-        }
-        (true, _) if subsystem == Subsystem::McpPrefetch && *servers > 0 => Init {
-            enabled: true,
-            reason: format!("the profile `{}` initialises it", profile.name),
-            withheld: false,
-            origin: profile.origin.clone(),
-            remedy: None,
-        },
+        (true, _) if subsystem == Subsystem::PluginInit && !own.is_empty() => by_its_profile(""),
+        (true, _) if subsystem == Subsystem::McpPrefetch && *servers > 0 => by_its_profile(""),
+        (true, _) if subsystem == Subsystem::SessionHooks && hooked.own > 0 => by_its_profile(""),
         (true, Some(origin)) => withheld_by_trust(&origin),
-        (true, None) => {
-            Init { enabled: false, reason: "nothing is configured".to_owned(), withheld: false, origin: Origin::BuiltIn, remedy: None }
-        }
-        (false, _) => withheld_by_profile(subsystem),
+        (true, None) => by_its_profile(match subsystem {
+            Subsystem::PluginInit => ", and no plugin is configured",
+            Subsystem::SkillInit => ", and no skill is configured",
+            Subsystem::McpPrefetch => ", and no MCP server is configured",
+            Subsystem::SessionHooks => ", and no hook is configured",
+        }),
+        (false, _) => withheld_by_profile(profile),
     });
     let report = InitReport(report);
     let plugins = report.of(Subsystem::PluginInit);
@@ -191,7 +200,7 @@ pub(super) fn init(
         Some(dir) if !trust.trusted => Some(withheld_by_trust(&dir.origin)),
         None => listed.as_ref().filter(|_| !trust.trusted && by_profile(Subsystem::McpPrefetch)).map(withheld_by_trust),
         // The workspace's run, the user's own do not.
-        Some(_) if !by_profile(Subsystem::PluginInit) && !own.is_empty() => Some(withheld_by_profile(Subsystem::PluginInit)),
+        Some(_) if !by_profile(Subsystem::PluginInit) && !own.is_empty() => Some(withheld_by_profile(profile)),
         _ => None,
     };
     // No profile activates what the workspace names. Of what was added the names are known unread.

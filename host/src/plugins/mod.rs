@@ -21,7 +21,7 @@ use crate::config::installed::Package;
 use crate::config::{Scope, Settings, SourceDir, shown};
 use crate::error::{Error, Kind};
 use crate::files::{Folder, ReadError};
-use crate::sandbox::{AT_ONCE, Prepared, Reach, Sandbox, Secret, WasmDigest};
+use crate::sandbox::{AT_ONCE, Prepared, Reach, Sandbox, Secret, WasmDigest, World};
 use crate::{clean, config};
 use palisade_policy::{AuthGrant, Capability, Effective, Grant, Identity, Limit, Limits, Origin, ToolId, effective};
 use sha2::{Digest, Sha256};
@@ -111,7 +111,7 @@ pub async fn load(settings: &Settings, sandbox: &Sandbox, only: Option<&str>, wa
             let Some((place, plugin)) = next else { return done };
             let name = plugin.manifest.name.to_string();
             let mut tools = Vec::new();
-            let ended = load_one(settings, sandbox, plugin, &mut tools, watcher).await;
+            let ended = load_one(settings, sandbox, plugin, World::Plugin, &mut tools, watcher).await;
             done.push((place, name, ended, tools));
         }
     };
@@ -143,8 +143,20 @@ pub async fn load_folder(
     let opened = open(settings, &dir)?;
     let found = read_manifest(settings, opened, Scope::Flag)?;
     let mut quarantined = Vec::new();
-    let plugin = load_one(settings, sandbox, found, &mut quarantined, watcher).await?;
+    let plugin = load_one(settings, sandbox, found, World::Plugin, &mut quarantined, watcher).await?;
     Ok((plugin, quarantined))
+}
+
+/// Loads the component of one folder, for a world in which it is no source of tools.
+pub(crate) async fn load_component(
+    settings: &Settings,
+    sandbox: &Sandbox,
+    dir: &SourceDir,
+    world: World,
+    watcher: Option<&dyn Watcher>,
+) -> Result<Plugin, Error> {
+    let found = read_manifest(settings, open(settings, dir)?, dir.scope)?;
+    load_one(settings, sandbox, found, world, &mut Vec::new(), watcher).await
 }
 
 /// The bytes of a plugin in a folder a person named, as they are now.
@@ -261,6 +273,7 @@ async fn load_one(
     settings: &Settings,
     sandbox: &Sandbox,
     found: Found,
+    world: World,
     quarantined: &mut Vec<Quarantined>,
     watcher: Option<&dyn Watcher>,
 ) -> Result<Plugin, Error> {
@@ -282,11 +295,14 @@ async fn load_one(
     if scope == Scope::Workspace {
         as_trusted(settings, &folder, manifest::FILE, &Sha256::digest(&bytes).into())?;
     }
-    let (digest, component) = sandbox.prepare(file, &limits, &compiling).await.map_err(about)?;
+    let (digest, component) = sandbox.prepare(file, world, &limits, &compiling).await.map_err(about)?;
     if scope == Scope::Workspace {
         as_trusted(settings, &folder, &manifest.component, &digest)?;
     }
-    let tools = tools(&manifest, &component, &limits, quarantined).await.map_err(about)?;
+    let tools = match world {
+        World::Plugin => tools(&manifest, &component, &limits, quarantined).await.map_err(about)?,
+        World::Hook => Vec::new(),
+    };
     let identity = identity(&bytes, &digest);
     let mut grants = grants_for(settings, scope, name, identity);
     let effective = effective(&manifest.requests, &grants);
