@@ -67,6 +67,7 @@ impl Host {
         } else {
             steps.push(step(Rule::Budget, StepVerdict::Pass, "a call outside a session has no budget to spend"));
             steps.push(match standing(&self.hooks, id) {
+                Ok(None) if self.hooks.all.is_empty() => step(Rule::Guard, StepVerdict::Pass, "no hook is configured"),
                 Ok(None) => step(Rule::Guard, StepVerdict::Pass, "no guard hears of it"),
                 Ok(Some((source, reason))) => Step { rule: Rule::Guard, verdict: StepVerdict::Skipped, source, reason },
                 Err((source, reason, remedy)) => {

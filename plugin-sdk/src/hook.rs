@@ -47,6 +47,8 @@ pub mod bindings {
 #[macro_export]
 macro_rules! hook {
     ($handle:path, $($event:expr),+ $(,)?) => {
+        const _: (fn($crate::hook::Event) -> $crate::hook::Answer, &[$crate::hook::EventKind]) = ($handle, &[$($event),+]);
+
         #[cfg(target_arch = "wasm32")]
         #[allow(unsafe_code, missing_docs)]
         mod __palisade_hook {
