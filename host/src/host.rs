@@ -140,7 +140,7 @@ impl Host {
         let denials = options.before.map(|host| host.denials.clone()).unwrap_or_default();
         let servers = servers(&settings, &options, &mut loaded);
         let own = loaded.plugins.iter().filter(|plugin| plugin.scope == config::Scope::User).map(|plugin| plugin.identity);
-        let own = own.chain(hooks.all.iter().filter_map(|hook| Some(hook.source.as_ref().ok()?.identity)));
+        let own = own.chain(hooks.all.iter().filter_map(|hook| Some(hook.source.as_ref()?.identity)));
         let first = options.before.map_or_else(|| Arc::new(own.collect()), |host| host.first.clone());
         Ok(Self { audit, denials, sandbox, hooks, ..Self::register(settings, loaded, servers, warnings, first) })
     }

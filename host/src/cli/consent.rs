@@ -62,7 +62,7 @@ async fn record_trust(context: &Context, home: &Home, yes: bool) -> Result<ExitC
     let compiler = super::compiler();
     let load = LoadOptions { compiler: Some(&compiler), allocator: palisade::sandbox::Allocator::OnDemand, ..LoadOptions::default() };
     let host = Host::load(settings, load).await?;
-    let hooks = host.hooks().iter().filter_map(|hook| hook.source.as_ref().ok());
+    let hooks = host.hooks().iter().filter_map(|hook| hook.source.as_ref());
     let plugins: Vec<&Plugin> = host.plugins().iter().map(AsRef::as_ref).chain(hooks.map(AsRef::as_ref)).collect();
     let shown = clean::line(&workspace.folder.path().display().to_string(), clean::NAME);
     context.out.say(&format!("{shown}: {} files decide what runs here", files.len()));
@@ -184,7 +184,7 @@ pub async fn grant(context: &Context, args: GrantArgs) -> Result<ExitCode, Error
     let host = context.one_shot(Some(&args.name)).await?;
     let absent =
         || Error::new(Kind::NotFound, format!("no plugin {} is loaded", clean::line(&args.name, clean::NAME))).hint("palisade plugin list");
-    let hooks = host.hooks().iter().filter_map(|hook| hook.source.as_ref().ok());
+    let hooks = host.hooks().iter().filter_map(|hook| hook.source.as_ref());
     let plugin = host.plugins().iter().chain(hooks).find(|p| p.manifest.name.as_str() == args.name).ok_or_else(absent)?;
     if plugin.scope == Scope::Flag {
         let what = format!("{} comes from a flag of this command alone", plugin.manifest.name);

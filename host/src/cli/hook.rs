@@ -32,20 +32,20 @@ async fn list(context: &Context) -> Result<ExitCode, Error> {
 
 fn state(hook: &Hook) -> Value {
     let entry = &hook.entry;
-    let source = hook.source.as_ref();
+    let (source, broken) = (hook.source.as_ref(), hook.broken.as_ref());
     json!({
         "name": hook.name(),
         "kind": if entry.guard { "guard" } else { "observer" },
-        "state": if source.is_ok() { "runs" } else { "broken" },
-        "reason": source.err().map(|error| clean::line(&error.message, clean::TEXT)),
-        "remedy": source.err().and_then(|error| error.hint.as_ref().map(|hint| clean::line(hint, clean::TEXT))),
+        "state": if broken.is_none() { "runs" } else { "broken" },
+        "reason": broken.map(|error| clean::line(&error.message, clean::TEXT)),
+        "remedy": broken.and_then(|error| error.hint.as_ref().map(|hint| clean::line(hint, clean::TEXT))),
         "events": hook.events.iter().map(|event| event.name()).collect::<Vec<_>>(),
         // What its entry names, and it does not want to hear of.
         "unwanted": entry.events.iter().filter(|event| !hook.events.contains(event)).map(|event| event.name()).collect::<Vec<_>>(),
         "tools": entry.tools.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "source": entry.origin().to_string(),
-        "identity": source.ok().map(|source| format!("sha256:{}", source.identity)),
-        "description": source.ok().map(|source| clean::line(&source.manifest.description, clean::TEXT)),
+        "identity": source.map(|source| format!("sha256:{}", source.identity)),
+        "description": source.map(|source| clean::line(&source.manifest.description, clean::TEXT)),
     })
 }
 

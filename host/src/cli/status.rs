@@ -21,7 +21,7 @@ pub async fn run(context: &Context) -> Result<ExitCode, Error> {
     let broken: Vec<(String, String)> = host
         .hooks()
         .iter()
-        .filter_map(|hook| Some((hook.name(), clean::line(&hook.source.as_ref().err()?.message, clean::TEXT))))
+        .filter_map(|hook| Some((hook.name(), clean::line(&hook.broken.as_ref()?.message, clean::TEXT))))
         .collect();
     let tools = host.tools().filter(|tool| host.admit(tool).is_ok()).count();
     let denied = host.tools().count() - tools;
@@ -38,7 +38,7 @@ pub async fn run(context: &Context) -> Result<ExitCode, Error> {
         "tools": tools,
         "tools_denied": denied,
         "plugins": host.plugins().len(),
-        "hooks": host.hooks().iter().filter(|hook| hook.source.is_ok()).count(),
+        "hooks": host.hooks().len() - broken.len(),
         "hooks_broken": broken.iter().map(|(name, why)| json!({"hook": name, "reason": why})).collect::<Vec<_>>(),
         "servers": host.servers().len(),
         "servers_held": host.unaccepted().len(),

@@ -40,31 +40,43 @@ async fn one(
             Err(init.remedy.iter().fold(error, |error, remedy| error.hint(remedy.clone())))
         }
     };
-    let (source, events) = match loaded {
-        Ok((source, wanted)) => {
-            let events = entry.events.iter().copied().filter(|event| wanted.contains(event)).collect();
-            (Ok(Arc::new(source)), events)
+    // What one that does not run would have narrowed is not known, so all of its entry is guarded.
+    let all = entry.events.clone();
+    match loaded {
+        Err(error) => Hook { entry, source: None, broken: Some(error), events: all },
+        Ok((source, Err(error))) => Hook { entry, source: Some(Arc::new(source)), broken: Some(error), events: all },
+        Ok((source, Ok(wanted))) => {
+            let events = all.into_iter().filter(|event| wanted.contains(event)).collect();
+            Hook { entry, source: Some(Arc::new(source)), broken: None, events }
         }
-        // What it would have narrowed is not known, so all of it is guarded.
-        Err(error) => (Err(error), entry.events.clone()),
-    };
-    Hook { entry, source, events }
+    }
 }
 
+/// The component of a hook, and what it wants to hear of, or why it may not run.
 async fn ready(
     settings: &Settings,
     sandbox: &Sandbox,
     entry: &HookEntry,
     watcher: Option<&dyn Watcher>,
     first: Option<&HashSet<Identity>>,
-) -> Result<(Plugin, Vec<HookEvent>), Error> {
+) -> Result<(Plugin, Result<Vec<HookEvent>, Error>), Error> {
     let source = plugins::load_component(settings, sandbox, &entry.dir, World::Hook, watcher).await?;
+    let wanted = wanted(settings, &source, entry, first).await;
+    Ok((source, wanted))
+}
+
+async fn wanted(
+    settings: &Settings,
+    source: &Plugin,
+    entry: &HookEntry,
+    first: Option<&HashSet<Identity>>,
+) -> Result<Vec<HookEvent>, Error> {
     let name = &source.manifest.name;
-    let missing = missing(settings, &source);
+    let missing = missing(settings, source);
     if let Some((capability, why)) = missing.first() {
         let why = why.clone().unwrap_or_else(|| "nobody granted".to_owned());
         let error = Error::new(Kind::Config, format!("it needs {capability}, which {why}"));
-        return Err(granting(settings, &source, &missing).into_iter().fold(error, Error::hint));
+        return Err(granting(settings, source, &missing).into_iter().fold(error, Error::hint));
     }
     if first.is_some_and(|first| entry.dir.scope == Scope::User && !first.contains(&source.identity) && source.grants.is_empty()) {
         let what = format!("{name} came or changed while it was served; start the server again to let it in");
@@ -73,7 +85,7 @@ async fn ready(
     let wanted = source.component.events(&source.limits).await;
     let wanted = wanted
         .map_err(|f| Error::new(Kind::Component, format!("{name}: its events cannot be read ({}): {}", f.kind.name(), f.message)))?;
-    Ok((source, wanted.into_iter().map(event).collect()))
+    Ok(wanted.into_iter().map(event).collect())
 }
 
 fn event(kind: hooks::EventKind) -> HookEvent {

@@ -28,8 +28,10 @@ use std::time::Instant;
 pub struct Hook {
     /// How it is configured.
     pub entry: HookEntry,
-    /// Its manifest, component and grants; or why it does not run, with what would mend it as the hint.
-    pub source: Result<Arc<Plugin>, Error>,
+    /// Its manifest, component and grants, where they could be read.
+    pub source: Option<Arc<Plugin>>,
+    /// Why it does not run, with what would mend it as the hint; `None` where it does.
+    pub broken: Option<Error>,
     /// What it hears of: what its entry names, and it wants.
     pub events: Vec<HookEvent>,
 }
@@ -39,8 +41,8 @@ impl Hook {
     #[must_use]
     pub fn name(&self) -> String {
         match &self.source {
-            Ok(source) => source.manifest.name.to_string(),
-            Err(_) => clean::line(&self.entry.origin().to_string(), clean::NAME),
+            Some(source) => source.manifest.name.to_string(),
+            None => clean::line(&self.entry.origin().to_string(), clean::NAME),
         }
     }
 
@@ -187,10 +189,10 @@ fn content(content: &Content) -> types::Content {
 /// What a hook says to an event, with its line in the audit log.
 async fn said(hook: &Hook, event: HookEvent, id: &str, what: Arc<hooks::Event>, around: &mut Around<'_>) -> Result<Said, Error> {
     let start = Instant::now();
-    let source = match &hook.source {
-        Ok(source) if !source.component.is_stuck() => source,
-        Ok(_) => return Ok(Said::Failed("too many of its operations on files never ended".to_owned(), None)),
-        Err(error) => return Ok(Said::Failed(error.message.clone(), error.hint.clone())),
+    let source = match (&hook.source, &hook.broken) {
+        (_, Some(error)) => return Ok(Said::Failed(error.message.clone(), error.hint.clone())),
+        (Some(source), None) if !source.component.is_stuck() => source,
+        _ => return Ok(Said::Failed("too many of its operations on files never ended".to_owned(), None)),
     };
     let run = Run { progress: None, cancelled: around.run.cancelled.clone() };
     let Report { result, log, .. } = source.component.clone().handle(what, &source.reach, &source.limits, run).await;
@@ -225,7 +227,7 @@ fn logged(name: &str, line: &LogLine) -> String {
 pub(crate) fn standing(hooks: &Hooks, id: &str) -> Result<Option<(Origin, String)>, (Origin, String, Option<String>)> {
     let guards = hooks.hearing(true, HookEvent::BeforeCall, id);
     for guard in &guards {
-        if let Err(error) = &guard.source {
+        if let Some(error) = &guard.broken {
             let reason = format!("the guard {} gives no answer: {}", guard.name(), error.message);
             return Err((guard.entry.origin().clone(), reason, error.hint.clone()));
         }
