@@ -47,6 +47,7 @@ impl Seen {
                 _ => (dir.folder.clone(), &mut own),
             };
             look(&folder, code);
+            look(&folder.join("hooks/hooks.json"), code);
             let inner = if dir.single { vec![folder] } else { entries(&folder) };
             for plugin in inner {
                 look(&plugin, code);

@@ -9,6 +9,7 @@
 
 use crate::audit::{self, Audit};
 use crate::clean;
+use crate::config;
 use crate::config::{HookEvent, ServerEntry, Settings};
 use crate::decide::Stop;
 use crate::error::{Error, Kind};
@@ -20,7 +21,6 @@ use crate::record::{CallRecord, Decision, Denial};
 use crate::registry::{Provider, Servers, Tool, servers};
 use crate::remedy::{absent_line, granting, missing, pinned, refused_line, trust};
 use crate::sandbox::{Allocator, CodeCache, Compiler, Refused, Run, Sandbox};
-use crate::config;
 use palisade_policy::{Candidate, Identity, Limits, Origin, Policy, Refusal, Rule, Subsystem, Verdict, mcp_name};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
@@ -115,10 +115,8 @@ impl Host {
         let mut warnings = settings.warnings.clone();
         let mut loaded = plugins::Loaded::default();
         let mut sandbox = None;
-        let first = options.before.map(|host| &*host.first);
-        let mut hooks = hooks::load(&settings, None, None, None).await;
         // Nothing of a withheld subsystem is touched, and without sources there is nothing to compile for.
-        let hooked = settings.hooks.iter().any(|hook| hook.withheld.is_none());
+        let hooked = settings.hooks.iter().any(|hook| hook.withheld.is_none() && hook.commands.is_none());
         if !settings.plugin_dirs.is_empty() || hooked {
             let cache = code_cache(&settings.home);
             if cache.is_none() {
@@ -130,11 +128,18 @@ impl Host {
                 None => Arc::new(Sandbox::new(options.allocator, &settings.limits, cache, options.compiler.map(Compiler::new))?),
             };
             loaded = plugins::load(&settings, &engines, options.only, options.watcher).await;
-            hooks = hooks::load(&settings, Some(&engines), options.watcher, first).await;
             // Asked after loading: the engines for large components are made with the first of them.
             warnings.extend(engines.fallback().map(str::to_owned));
             sandbox = Some(engines);
         }
+        let this = std::env::current_exe().unwrap_or_default();
+        let with = hooks::With {
+            sandbox: sandbox.as_deref(),
+            watcher: options.watcher,
+            first: options.before.map(|host| &*host.first),
+            program: options.compiler.unwrap_or(&this),
+        };
+        let hooks = hooks::load(&settings, &with).await;
         let same = options.before.filter(|host| host.settings.profile.name == settings.profile.name);
         let audit = same.map_or_else(|| options.audit.map(|sizes| Arc::new(Audit::new(&settings, sizes))), |host| host.audit.clone());
         let denials = options.before.map(|host| host.denials.clone()).unwrap_or_default();
@@ -459,7 +464,6 @@ impl Host {
             record.absent = plugin.effective.absent.iter().map(|one| absent_line(&self.settings, plugin, one)).collect();
         }
     }
-
 }
 
 /// A plugin of the user's own folders that came while it was served: nobody said yes to it.

@@ -3,13 +3,7 @@
 use palisade_sdk::hook::{Answer, Event, EventKind, Outcome};
 use palisade_sdk::serde_json::{Value, json};
 
-palisade_sdk::hook!(
-    handle,
-    EventKind::SessionStart,
-    EventKind::AfterCall,
-    EventKind::CallDenied,
-    EventKind::SessionEnd
-);
+palisade_sdk::hook!(handle, EventKind::SessionStart, EventKind::AfterCall, EventKind::CallDenied, EventKind::SessionEnd);
 
 /// What is kept of an event; of others nothing.
 fn kept(event: &Event) -> Option<Value> {
@@ -79,12 +73,8 @@ mod tests {
             kept(&Event::AfterCall(ended)).unwrap(),
             json!({"event": "call", "tool": "a/b", "outcome": "error", "error": "trap", "duration_us": 12})
         );
-        let denied = Denied {
-            id: "a/b".to_owned(),
-            rule: "guard".to_owned(),
-            source: "config.toml:1".to_owned(),
-            reason: "it quotes".to_owned(),
-        };
+        let denied =
+            Denied { id: "a/b".to_owned(), rule: "guard".to_owned(), source: "config.toml:1".to_owned(), reason: "it quotes".to_owned() };
         assert_eq!(
             kept(&Event::CallDenied(denied)).unwrap(),
             json!({"event": "denied", "tool": "a/b", "rule": "guard", "source": "config.toml:1"})

@@ -46,9 +46,11 @@ fn credential(text: &str) -> Option<&'static str> {
         return Some("private key");
     }
     let bytes = text.as_bytes();
-    SHAPES.iter().find(|shape| shape.begins.iter().any(|begin| holds(bytes, text, begin, shape))).map(|shape| shape.kind).or_else(|| {
-        web_token(text).then_some("JSON web token")
-    })
+    SHAPES
+        .iter()
+        .find(|shape| shape.begins.iter().any(|begin| holds(bytes, text, begin, shape)))
+        .map(|shape| shape.kind)
+        .or_else(|| web_token(text).then_some("JSON web token"))
 }
 
 fn holds(bytes: &[u8], text: &str, begin: &str, shape: &Shape) -> bool {

@@ -101,7 +101,7 @@ pub(crate) struct Running<'a> {
 /// What a hook said to an event.
 pub(crate) struct HookRun<'a> {
     pub(crate) name: &'a str,
-    pub(crate) identity: &'a Identity,
+    pub(crate) identity: Option<&'a Identity>,
     pub(crate) event: &'static str,
     pub(crate) tool: &'a str,
     pub(crate) verdict: &'static str,
@@ -167,7 +167,7 @@ impl Audit {
             if let Some(reason) = run.reason {
                 text(line, "reason", reason);
             }
-            optional(line, "identity", Some(&hex(&run.identity.0)));
+            optional(line, "identity", run.identity.map(|identity| hex(&identity.0)).as_ref());
             let _ = write!(line, ",\"duration_us\":{}", run.duration.as_micros());
         };
         self.record(body).map(drop)

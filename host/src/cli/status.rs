@@ -18,11 +18,8 @@ pub async fn run(context: &Context) -> Result<ExitCode, Error> {
         .iter()
         .map(|q| json!({"source": q.source, "kind": q.error.kind.name(), "reason": clean::line(&q.error.message, clean::TEXT)}))
         .collect();
-    let broken: Vec<(String, String)> = host
-        .hooks()
-        .iter()
-        .filter_map(|hook| Some((hook.name(), clean::line(&hook.broken.as_ref()?.message, clean::TEXT))))
-        .collect();
+    let broken: Vec<(String, String)> =
+        host.hooks().iter().filter_map(|hook| Some((hook.name(), clean::line(&hook.broken.as_ref()?.message, clean::TEXT)))).collect();
     let tools = host.tools().filter(|tool| host.admit(tool).is_ok()).count();
     let denied = host.tools().count() - tools;
     let direct = settings.servers.iter().filter(|entry| entry.scope == Scope::Workspace).count();

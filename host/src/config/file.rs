@@ -69,16 +69,32 @@ pub struct SessionTable {
 #[serde(deny_unknown_fields)]
 pub struct HookTable {
     /// The folder of its component and manifest.
-    pub dir: Placed,
+    pub dir: Option<Placed>,
     /// `guard` or `observer`.
-    pub kind: Placed,
+    pub kind: Option<Placed>,
     /// What it hears of.
+    #[serde(default)]
     pub events: Vec<Placed>,
+    /// A `hooks.json`, or a folder with one, in place of all that.
+    pub from: Option<Placed>,
+    /// Which of its commands run.
+    #[serde(default)]
+    pub allow: Vec<Spanned<CommandTable>>,
     /// Of which tools; of all where it is not there.
     pub tools: Option<Vec<Placed>>,
     /// Whether it counts.
     #[serde(default = "on")]
     pub enabled: bool,
+}
+
+/// `allow` of `[[hooks]]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommandTable {
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// `sha256:` and 64 hex digits, as `palisade hook list` shows it.
+    pub digest: String,
 }
 
 fn on() -> bool {

@@ -28,7 +28,7 @@ pub(crate) use file::{LimitsTable, Placed, Source};
 pub(crate) use grants::Bounds;
 pub use home::{Home, make_folder, user_home};
 pub(crate) use home::{read_private, resolve_existing};
-pub use hooks::{HookEntry, HookEvent};
+pub use hooks::{AllowedCommand, HookEntry, HookEvent};
 pub use lock::{LOCK_FILE, Locked};
 pub use mcp::{Allowed, Remote, SERVERS_FILE, ServerEntry, expand, workspace_entries};
 pub use secrets::{secret, secret_file};
@@ -287,7 +287,13 @@ impl Merge<'_> {
             }
             None => self.home.state.join("sessions"),
         };
-        let mut grants = grants::Grants::new(&self.home, &base, &self.workspace, &self.user_path, own.iter().chain(&all_named).chain(own_hooks.iter().map(|hook| &hook.dir)));
+        let mut grants = grants::Grants::new(
+            &self.home,
+            &base,
+            &self.workspace,
+            &self.user_path,
+            own.iter().chain(&all_named).chain(own_hooks.iter().map(|hook| &hook.dir)),
+        );
         let plugin_dirs: Vec<SourceDir> = own.into_iter().filter(|_| plugins).chain(named.into_iter().filter(|_| trust.trusted)).collect();
         for text in &self.options.grants {
             grants.flag(text)?;

@@ -91,10 +91,7 @@ pub(super) fn check(workspace: &Workspace, file: &ConfigFile, source: &Source<'_
     }
     let what = format!("the workspace {}", workspace.folder.path().display());
     check_owner(&what, &workspace.folder.metadata().map_err(|e| Error::io(&what, &e))?)?;
-    let found = [
-        file.skills.as_ref().map(|v| ("skills", v.span().start)),
-        file.mcp.keys().next().map(|v| ("mcp", v.span().start)),
-    ];
+    let found = [file.skills.as_ref().map(|v| ("skills", v.span().start)), file.mcp.keys().next().map(|v| ("mcp", v.span().start))];
     match found.into_iter().flatten().next() {
         Some((key, at)) => {
             Err(source.error(at, &format!("`{key}`: this version does not run it, so it cannot be trusted; remove the key")))

@@ -8,9 +8,13 @@
 //!
 //! Never here: the gate, tools, a terminal.
 
+mod command;
+mod foreign;
 mod load;
 
-pub(crate) use load::load;
+pub use command::Command;
+pub use foreign::{Foreign, Meaning, Refused, read as read_foreign};
+pub(crate) use load::{With, load};
 
 use crate::audit::{Audit, HookRun};
 use crate::config::{HookEntry, HookEvent};
@@ -30,6 +34,10 @@ pub struct Hook {
     pub entry: HookEntry,
     /// Its manifest, component and grants, where they could be read.
     pub source: Option<Arc<Plugin>>,
+    /// The native command it is instead, where a person allowed one.
+    pub command: Option<Command>,
+    /// The entry of a `hooks.json` that it stands for.
+    pub foreign: Option<Foreign>,
     /// Why it does not run, with what would mend it as the hint; `None` where it does.
     pub broken: Option<Error>,
     /// What it hears of: what its entry names, and it wants.
@@ -42,7 +50,11 @@ impl Hook {
     pub fn name(&self) -> String {
         match &self.source {
             Some(source) => source.manifest.name.to_string(),
-            None => clean::line(&self.entry.origin().to_string(), clean::NAME),
+            None => match (&self.command, &self.foreign) {
+                (Some(command), _) => command.name(),
+                (None, Some(foreign)) => clean::line(&foreign.command, clean::NAME),
+                (None, None) => clean::line(&self.entry.origin().to_string(), clean::NAME),
+            },
         }
     }
 
@@ -81,7 +93,13 @@ impl Hooks {
     ///
     /// # Errors
     /// [`Kind::Io`] where the run of a guard cannot be recorded.
-    pub(crate) async fn ask(&self, round: &mut Round, id: &str, given: &[u8], around: &mut Around<'_>) -> Result<Result<(), Verdict>, Error> {
+    pub(crate) async fn ask(
+        &self,
+        round: &mut Round,
+        id: &str,
+        given: &[u8],
+        around: &mut Around<'_>,
+    ) -> Result<Result<(), Verdict>, Error> {
         // The gate parsed these very bytes, so they are UTF-8.
         let arguments = String::from_utf8_lossy(given).into_owned();
         let event = Arc::new(hooks::Event::BeforeCall(hooks::Call { id: id.to_owned(), arguments }));
@@ -189,21 +207,15 @@ fn content(content: &Content) -> types::Content {
 /// What a hook says to an event, with its line in the audit log.
 async fn said(hook: &Hook, event: HookEvent, id: &str, what: Arc<hooks::Event>, around: &mut Around<'_>) -> Result<Said, Error> {
     let start = Instant::now();
-    let source = match (&hook.source, &hook.broken) {
-        (_, Some(error)) => return Ok(Said::Failed(error.message.clone(), error.hint.clone())),
-        (Some(source), None) if !source.component.is_stuck() => source,
-        _ => return Ok(Said::Failed("too many of its operations on files never ended".to_owned(), None)),
-    };
-    let run = Run { progress: None, cancelled: around.run.cancelled.clone() };
-    let Report { result, log, .. } = source.component.clone().handle(what, &source.reach, &source.limits, run).await;
-    let name = source.manifest.name.as_str();
-    around.told.extend(log.iter().filter(|line| matches!(line.level, "warn" | "error")).map(|line| logged(name, line)));
-    let said = match result {
-        Ok(hooks::Answer::Allow) => Said::Allow,
-        Ok(hooks::Answer::Deny(reason)) => Said::Deny(redact::line(&reason, clean::TEXT)),
-        Ok(hooks::Answer::Replace(arguments)) => Said::Replace(arguments.into_bytes().into()),
-        Err(failure) if failure.kind == Kind::Cancelled => Said::Failed("the caller gave up".to_owned(), None),
-        Err(failure) => Said::Failed(format!("{}: {}", failure.kind.name(), redact::line(&failure.message, clean::TEXT)), None),
+    let name = hook.name();
+    let (said, identity) = match (&hook.broken, &hook.source, &hook.command) {
+        (Some(error), ..) => return Ok(Said::Failed(error.message.clone(), error.hint.clone())),
+        (None, Some(source), _) if source.component.is_stuck() => {
+            return Ok(Said::Failed("too many of its operations on files never ended".to_owned(), None));
+        }
+        (None, Some(source), _) => (heard(source, what, around).await, Some(source.identity)),
+        (None, None, Some(command)) => (command.ask(&what).await, command.identity()),
+        (None, None, None) => return Ok(Said::Failed("there is nothing to run".to_owned(), None)),
     };
     if let Some(audit) = around.audit {
         let (verdict, reason) = match &said {
@@ -213,10 +225,25 @@ async fn said(hook: &Hook, event: HookEvent, id: &str, what: Arc<hooks::Event>, 
             Said::Deny(why) => ("deny", Some(why.as_str())),
             Said::Replace(_) => ("replace", None),
         };
-        let run = HookRun { name, identity: &source.identity, event: event.name(), tool: id, verdict, reason, duration: start.elapsed() };
-        audit.hook(&run)?;
+        let (event, duration) = (event.name(), start.elapsed());
+        audit.hook(&HookRun { name: &name, identity: identity.as_ref(), event, tool: id, verdict, reason, duration })?;
     }
     Ok(said)
+}
+
+/// What a component says to an event.
+async fn heard(source: &Plugin, what: Arc<hooks::Event>, around: &mut Around<'_>) -> Said {
+    let run = Run { progress: None, cancelled: around.run.cancelled.clone() };
+    let Report { result, log, .. } = source.component.clone().handle(what, &source.reach, &source.limits, run).await;
+    let name = source.manifest.name.as_str();
+    around.told.extend(log.iter().filter(|line| matches!(line.level, "warn" | "error")).map(|line| logged(name, line)));
+    match result {
+        Ok(hooks::Answer::Allow) => Said::Allow,
+        Ok(hooks::Answer::Deny(reason)) => Said::Deny(redact::line(&reason, clean::TEXT)),
+        Ok(hooks::Answer::Replace(arguments)) => Said::Replace(arguments.into_bytes().into()),
+        Err(failure) if failure.kind == Kind::Cancelled => Said::Failed("the caller gave up".to_owned(), None),
+        Err(failure) => Said::Failed(format!("{}: {}", failure.kind.name(), redact::line(&failure.message, clean::TEXT)), None),
+    }
 }
 
 fn logged(name: &str, line: &LogLine) -> String {

@@ -104,7 +104,13 @@ fn other_world() -> Failure {
 
 impl Prepared {
     /// Tells a hook of an event, in a fresh instance, and what it answers.
-    pub(crate) async fn handle(self: Arc<Self>, event: Arc<hooks::Event>, reach: &Reach, limits: &Limits, run: Run) -> Report<hooks::Answer> {
+    pub(crate) async fn handle(
+        self: Arc<Self>,
+        event: Arc<hooks::Event>,
+        reach: &Reach,
+        limits: &Limits,
+        run: Run,
+    ) -> Report<hooks::Answer> {
         self.enter(Heard(event), reach, limits, limits.time(Limit::HookTime), run).await
     }
 

@@ -25,10 +25,10 @@ mod store;
 mod wasi;
 mod written;
 
-pub use cache::{CacheKey, CodeCache, WasmDigest};
-pub use call::{Content, Definition, Failure, Hints, LogLine, Places, Prepared, Progress, Report, Run};
 pub(crate) use bindings::hook::exports::palisade::plugin::hooks;
 pub(crate) use bindings::palisade::plugin::types;
+pub use cache::{CacheKey, CodeCache, WasmDigest};
+pub use call::{Content, Definition, Failure, Hints, LogLine, Places, Prepared, Progress, Report, Run};
 pub(crate) use compile::AT_ONCE;
 pub use compile::{COMPILER_ARGUMENT, Compiler, compiler_main};
 pub use engine::{Allocator, Sandbox, engine_config};

@@ -14,10 +14,10 @@ mod store;
 pub use report::markdown;
 pub use store::{Listed, SessionStore, StoredSession};
 
+use crate::config::HookEvent;
 use crate::error::{Error, Kind};
 use crate::record::{CallRecord, Decision, Denial};
 use crate::sandbox::Run;
-use crate::config::HookEvent;
 use crate::{Host, ToolCall, clean, redact};
 use palisade_policy::{Limit, Origin, Subsystem, Verdict};
 use serde::{Deserialize, Serialize};
