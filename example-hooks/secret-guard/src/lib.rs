@@ -98,6 +98,10 @@ fn handle(event: Event) -> Answer {
             None => Answer::Allow,
         },
         Event::BeforeCall(call) => {
+            // Without an escape, what the strings hold stands in the text itself.
+            if !call.arguments.contains('\\') && credential(&call.arguments).is_none() {
+                return Answer::Allow;
+            }
             let mut at = String::new();
             // What cannot be read cannot be cleared.
             let Ok(arguments) = serde_json::from_str(&call.arguments) else {
@@ -136,6 +140,7 @@ mod tests {
             (format!(r#"{{"text": "use {aws} now"}}"#), "AWS access key", "`/text`"),
             (format!(r#"{{"deep": [1, {{"x": "{}"}}]}}"#, key("gh", "p_abcdefghij", 4)), "GitHub token", "`/deep/1/x`"),
             (format!(r#"{{"{aws}": 1}}"#), "AWS access key", "``"),
+            (format!(r#"{{"t": "\u0041KIA{}"}}"#, "A".repeat(16)), "AWS access key", "`/t`"),
             (format!(r#"{{"t": "{}"}}"#, key("gh", "o_0123456789", 4)), "GitHub token", "`/t`"),
             (format!(r#"{{"t": "{}"}}"#, ["-----BEGIN RSA ", "PRIVATE KEY-----"].concat()), "private key", "`/t`"),
             (format!(r#"{{"t": "{}"}}"#, ["eyJhbGciOiJ", ".eyJzdWIiOiIx.", "abcdefghijk"].concat()), "JSON web token", "`/t`"),
@@ -155,6 +160,6 @@ mod tests {
         ] {
             assert_eq!(told(arguments), None, "{arguments}");
         }
-        assert!(told("{").is_some());
+        assert!(told(r#"{"\""#).is_some());
     }
 }
