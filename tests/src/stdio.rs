@@ -15,6 +15,8 @@ pub struct Server {
     asked: u64,
     /// The methods of notifications that came.
     pub heard: Vec<String>,
+    /// What was answered while another answer was waited for.
+    pub passed: Vec<u64>,
 }
 
 impl Server {
@@ -31,7 +33,7 @@ impl Server {
     pub fn of(mut command: Command) -> Self {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the server starts");
         let output = BufReader::new(child.stdout.take().expect("a pipe"));
-        let mut server = Self { input: child.stdin.take(), child, output, asked: 0, heard: Vec::new() };
+        let mut server = Self { input: child.stdin.take(), child, output, asked: 0, heard: Vec::new(), passed: Vec::new() };
         let client = json!({"name": "test", "version": "1"});
         let hello = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client});
         server.ask("initialize", &hello).expect("it answers");
@@ -69,6 +71,7 @@ impl Server {
             if answer["id"] == json!(asked) {
                 return Some(answer["result"].clone());
             }
+            self.passed.extend(answer["id"].as_u64());
             self.heard.extend(answer["method"].as_str().map(str::to_owned));
         }
     }

@@ -313,6 +313,27 @@ fn a_connection_that_does_not_show_the_token_is_closed_and_one_that_did_stays() 
 }
 
 #[test]
+fn after_a_refusal_nothing_more_of_its_connection_is_looked_at() {
+    let world = World::new();
+    let server = Server::start(&world, &["--profile", "trusted", "--plugin-dir", &plugins()]);
+    let good = call_of_count(&format!("Host: localhost\r\nAuthorization: Bearer {}\r\n", server.token.clone().unwrap()));
+    let bad = call_of_count("Host: localhost\r\n");
+    let mut connection = Connection::open(server.port);
+    // In one piece, so that the second one is there before the first is answered.
+    connection.send(&[bad, good.clone()].concat());
+    let refused = connection.reply().expect("an answer");
+    assert_eq!((refused.status, refused.header("connection")), (401, Some("close")));
+    assert!(connection.reply().is_none());
+    assert!(!server.said().contains("text-stats"), "{}", server.said());
+    // The other way round both are answered.
+    let mut connection = Connection::open(server.port);
+    connection.send(&[good.clone(), good].concat());
+    for _ in 0..2 {
+        assert_eq!(connection.reply().expect("an answer").status, 200);
+    }
+}
+
+#[test]
 fn a_slow_call_holds_up_no_fast_one() {
     for version in [OLD, NEW] {
         let (world, plugin) = patient();

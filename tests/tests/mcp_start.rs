@@ -123,9 +123,61 @@ fn a_server_that_asks_without_end_fills_nobodys_memory_and_the_host_ends() {
     let mut server = Server::start(&world, &["serve"]);
     let ended = server.call("asks__echo", &json!({"text": "a"}));
     assert!(ended.starts_with("asks/echo "), "{ended}");
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.child.id())).unwrap();
-    let peak =
-        status.lines().find_map(|line| line.strip_prefix("VmHWM:")).and_then(|line| line.trim().split(' ').next()?.parse::<u64>().ok());
-    assert!(peak.is_some_and(|kib| kib < 250 * 1024), "{peak:?} KiB");
+    let most = peak(server.child.id());
+    assert!(most < 250 * 1024, "{most} KiB");
+    server.close();
+}
+
+#[test]
+fn a_server_that_asks_a_person_for_something_gets_nothing_and_its_call_is_an_error_of_its_tool() {
+    let world = World::new();
+    let modes = ["asks-back", "asks-back-newer"];
+    let entry = |mode: &&str| format!("[mcp.{mode}]\ncommand = \"{}\"\nargs = [\"{mode}\"]\n", mcp_fixture().display());
+    world.user_config(&format!("{LIMITS}{}", modes.iter().map(entry).collect::<String>()));
+    modes.iter().for_each(|mode| drop(json_of(&world, &["mcp", "accept", mode, "--yes"]).expect(0)));
+    let mut server = Server::start(&world, &["serve"]);
+    for (mode, protocol) in modes.iter().zip(["2025-11-25", "2026-07-28"]) {
+        let list = json_of(&world, &["mcp", "list"]).expect(0).json();
+        let listed = list["servers"].as_array().unwrap().iter().find(|server| server["name"] == **mode).unwrap();
+        assert_eq!(listed["protocol"], protocol, "{list}");
+        let record = json_of(&world, &["call", &format!("{mode}/echo"), r#"{"text":"a"}"#]).expect(4).json();
+        let error = json!({"kind": "tool-failed", "message": "the server asks for more input, which is not offered to it"});
+        assert_eq!(record["error"], error);
+        // Nor is it handed on to the client of ours.
+        let answer = server.ask("tools/call", &json!({"name": format!("{mode}__echo"), "arguments": {"text": "a"}})).expect("an answer");
+        assert_eq!(answer["isError"], true, "{answer}");
+        assert!(!answer.to_string().contains("password") && server.heard.is_empty(), "{answer} {:?}", server.heard);
+    }
+    server.close();
+}
+
+/// Most memory that a process had, in KiB.
+fn peak(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a line of it");
+    line.trim().split(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_server_that_floods_loses_its_call_and_nobody_elses_and_fills_no_memory() {
+    let world = World::new();
+    let entry = |mode: &str| format!("[mcp.{mode}]\ncommand = \"{}\"\nargs = [\"{mode}\"]\n", mcp_fixture().display());
+    let limits = LIMITS.replace("time = \"3s\"", "time = \"10s\"");
+    world.user_config(&format!("{limits}{}{}", entry("good"), entry("torrent")));
+    ["good", "torrent"].iter().for_each(|mode| drop(json_of(&world, &["mcp", "accept", mode, "--yes"]).expect(0)));
+    let mut server = Server::start(&world, &["serve"]);
+    assert_eq!(server.call("good__echo", &json!({"text": "a"})), "a");
+    let asked = server.send("tools/call", &json!({"name": "torrent__echo", "arguments": {"text": "a"}}));
+    (0..20).for_each(|i| assert_eq!(server.call("good__echo", &json!({"text": i.to_string()})), i.to_string()));
+    // A machine that reads slower than the bound has no flood; there its deadline ends the call.
+    let said = if server.passed.contains(&asked) { None } else { server.answer(asked) };
+    if let Some(answer) = said {
+        let text = answer["content"][0]["text"].as_str().unwrap_or_default();
+        let ends = ["torrent/echo failed (mcp): the server ended before it answered", "torrent/echo was stopped (limit-time): "];
+        assert!(answer["isError"] == true && ends.iter().any(|end| text.starts_with(end)), "{answer}");
+    }
+    assert_eq!(server.call("good__echo", &json!({"text": "b"})), "b");
+    let most = peak(server.child.id());
+    assert!(most < 250 * 1024, "{most} KiB");
     server.close();
 }
