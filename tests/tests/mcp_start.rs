@@ -3,6 +3,8 @@
 use palisade_tests::stdio::Server;
 use palisade_tests::{Answer, World, binary, mcp_fixture};
 use serde_json::{Value, json};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 fn json_of(world: &World, args: &[&str]) -> Answer {
@@ -170,14 +172,79 @@ fn a_server_that_floods_loses_its_call_and_nobody_elses_and_fills_no_memory() {
     let asked = server.send("tools/call", &json!({"name": "torrent__echo", "arguments": {"text": "a"}}));
     (0..20).for_each(|i| assert_eq!(server.call("good__echo", &json!({"text": i.to_string()})), i.to_string()));
     // A machine that reads slower than the bound has no flood; there its deadline ends the call.
-    let said = if server.passed.contains(&asked) { None } else { server.answer(asked) };
-    if let Some(answer) = said {
-        let text = answer["content"][0]["text"].as_str().unwrap_or_default();
-        let ends = ["torrent/echo failed (mcp): the server ended before it answered", "torrent/echo was stopped (limit-time): "];
-        assert!(answer["isError"] == true && ends.iter().any(|end| text.starts_with(end)), "{answer}");
-    }
+    let answer = server.answer(asked).expect("an answer");
+    let text = answer["content"][0]["text"].as_str().unwrap_or_default();
+    let ends = ["torrent/echo failed (mcp): the server ended before it answered", "torrent/echo was stopped (limit-time): "];
+    assert!(answer["isError"] == true && ends.iter().any(|end| text.starts_with(end)), "{answer}");
     assert_eq!(server.call("good__echo", &json!({"text": "b"})), "b");
     let most = peak(server.child.id());
     assert!(most < 250 * 1024, "{most} KiB");
+    server.close();
+}
+
+/// The folder for what is temporary of a server that runs.
+fn temporary(server: &mut Server) -> PathBuf {
+    let environment = server.call("site__environment", &json!({}));
+    PathBuf::from(environment.lines().find_map(|line| line.strip_prefix("TMPDIR=")).expect("it has one"))
+}
+
+/// Waits until there is nothing at a path, not even a link.
+fn vanishes(path: &Path) {
+    let started = std::time::Instant::now();
+    while path.symlink_metadata().is_ok() {
+        assert!(started.elapsed().as_secs() < 60, "{} is still there", path.display());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn what_a_server_leaves_in_its_temporary_folder_goes_with_it_however_the_host_ends_and_nothing_beside_it() {
+    let world = listed(&["good", "x"], json!({}));
+    json_of(&world, &["mcp", "accept", "site", "--yes"]).expect(0);
+    let kept = world.write("home/kept/file", "kept");
+    let fill = |server: &mut Server| {
+        let folder = temporary(server);
+        assert_eq!(server.call("site__write", &json!({"path": folder.join("file")})), "written");
+        std::fs::create_dir_all(folder.join("a/b/c")).unwrap();
+        symlink(kept.parent().unwrap(), folder.join("a/link")).unwrap();
+        folder
+    };
+    let mut server = Server::start(&world, &["serve"]);
+    let first = fill(&mut server);
+    // Another run beside it has its own, and takes nothing of the first one away, neither at its start nor at its end.
+    let mut beside = Server::start(&world, &["serve"]);
+    let second = fill(&mut beside);
+    assert!(first != second && first.parent() == second.parent(), "{first:?} {second:?}");
+    beside.close();
+    vanishes(&second);
+    assert!(first.join("a/link/file").exists());
+    server.close();
+    vanishes(&first);
+    // By a signal that nobody can catch.
+    let mut server = Server::start(&world, &["serve"]);
+    let third = fill(&mut server);
+    drop(server);
+    vanishes(&third);
+    assert_eq!(std::fs::read_to_string(kept).unwrap(), "kept");
+}
+
+#[test]
+fn what_no_supervisor_could_remove_goes_at_the_next_start() {
+    let world = listed(&["good", "x"], json!({}));
+    json_of(&world, &["mcp", "accept", "site", "--yes"]).expect(0);
+    let mut server = Server::start(&world, &["serve"]);
+    let all = temporary(&mut server).parent().unwrap().to_owned();
+    server.close();
+    let kept = world.write("home/kept/file", "kept");
+    std::fs::create_dir_all(all.join("0123456789abcdef/deep")).unwrap();
+    std::fs::write(all.join("0123456789abcdef/deep/file"), "left").unwrap();
+    std::fs::write(all.join("file"), "left").unwrap();
+    symlink(kept.parent().unwrap(), all.join("link")).unwrap();
+    let mut server = Server::start(&world, &["serve"]);
+    let now = temporary(&mut server);
+    for left in ["0123456789abcdef", "file", "link"] {
+        vanishes(&all.join(left));
+    }
+    assert!(now.exists() && kept.exists());
     server.close();
 }

@@ -11,6 +11,7 @@ mod client;
 mod guarded;
 mod http;
 mod remote;
+mod scratch;
 mod server;
 mod start;
 mod web;
