@@ -13,6 +13,7 @@ mod http;
 mod remote;
 mod scratch;
 mod server;
+mod sessions;
 mod start;
 mod web;
 
