@@ -136,7 +136,8 @@ fn bearer(head: &str) -> String {
 
 #[test]
 fn a_server_that_gives_a_header_back_in_its_refusal_makes_nobody_show_it() {
-    let answers: [(&str, fn(&str) -> String); 4] = [
+    type Answered = fn(&str) -> String;
+    let answers: [(&str, Answered); 4] = [
         ("(401)", |bearer| format!("HTTP/1.1 401 {bearer}\r\nwww-authenticate: {bearer}\r\ncontent-length: 0\r\n\r\n")),
         ("(403)", |bearer| format!("HTTP/1.1 403 {bearer}\r\ncontent-length: {}\r\n\r\n{bearer}", bearer.len())),
         ("redirects", |bearer| format!("HTTP/1.1 302 Found\r\nlocation: /{bearer}\r\ncontent-length: 0\r\n\r\n")),
