@@ -402,6 +402,23 @@ fn nothing_of_a_session_that_was_ended_is_left() {
 }
 
 #[test]
+fn nothing_of_a_client_that_listened_and_went_away_is_left() {
+    let (world, plugin) = patient();
+    let server = Server::start(&world, &["--profile", "trusted", "--plugin-dir", &plugins(), "--plugin", &plugin]);
+    let mut rounds = |times: usize| {
+        for _ in 0..times {
+            let mut client = server.client(NEW);
+            client.send("subscriptions/listen", &json!({"notifications": {"toolsListChanged": true}}));
+            assert!(client.connection.head().expect("a stream").starts_with("HTTP/1.1 200"));
+        }
+        resident(&server)
+    };
+    let before = rounds(200);
+    let after = rounds(2000);
+    assert!(after < before + 16 * 1024, "{before} KiB and then {after} KiB");
+}
+
+#[test]
 fn a_slow_call_holds_up_no_fast_one() {
     for version in [OLD, NEW] {
         let (world, plugin) = patient();
