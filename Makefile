@@ -39,7 +39,7 @@ plugins: setup
 guests: setup
 	cargo build --locked --profile plugin --target $(WASM) -p palisade-guests --lib --examples
 	@mkdir -p target/guests && cp $(OUT)/$(WASM)/plugin/palisade_guests.wasm target/guests/guest.wasm
-	@for file in tests/guests/definitions_*.rs tests/guests/hook_*.rs tests/guests/store.rs; do \
+	@for file in tests/guests/definitions_*.rs tests/guests/hook_*.rs tests/guests/{conformance,store}.rs; do \
 	  name=$$(basename $$file .rs) && cp $(OUT)/$(WASM)/plugin/examples/$$name.wasm target/guests/ || exit 1; \
 	done
 
@@ -68,7 +68,7 @@ bench: plugins
 	cargo build --locked --release --workspace --bins
 	tests/bench.sh tests/figures.md
 
-interop: plugins
+interop: plugins guests
 	cargo build --locked --release --workspace --bins
 	PALISADE=$(OUT)/release/palisade tests/interop.sh
 

@@ -7,9 +7,9 @@ cd "$(dirname "$0")/.." || exit 1
 root=$PWD
 PALISADE=$(realpath "$PALISADE")
 home=$(mktemp -d)
-server='' listener=''
+server='' listener='' proxy=''
 finish() {
-  for pid in $server $listener; do kill "$pid" 2>/dev/null; done
+  for pid in $server $listener $proxy; do kill "$pid" 2>/dev/null; done
   rm -rf "$home"
 }
 trap finish EXIT
@@ -101,7 +101,7 @@ if [ -n "$node" ]; then
   # shellcheck source=tests/interop_conformance.sh
   . tests/interop_conformance.sh
 else
-  skip "external servers and the conformance suite need Node 22 and npm (43 checks): $(tail -n 1 "$home/npm" 2>/dev/null)"
+  skip "external servers and the conformance suite need Node 22 and npm (44 checks): $(tail -n 1 "$home/npm" 2>/dev/null)"
 fi
 
 echo "$passed passed, $failed failed, $skipped skipped"

@@ -210,11 +210,29 @@ fn words(command: &str, root: &Path) -> Result<Vec<String>, String> {
     let root = root.to_str().ok_or("its folder's path is not text")?;
     let mark = "\u{1}";
     let marked = ROOTS.iter().fold(command.to_owned(), |text, name| text.replace(name, mark));
-    if let Some(found) = marked.chars().find(|c| "|&;<>()$`*?[]{}~!#\n".contains(*c)) {
+    if let Some(found) = for_a_shell(&marked) {
         return Err(format!("it needs a shell (`{}`), and none is run", found.escape_default()));
     }
     let words = shlex::split(&marked).filter(|words| !words.is_empty()).ok_or("its quotes are not closed, or it is empty")?;
     Ok(words.into_iter().map(|word| word.replace(mark, root)).collect())
+}
+
+/// The first character that means something to a shell where it stands.
+fn for_a_shell(command: &str) -> Option<char> {
+    let (mut quote, mut escaped) = (None, false);
+    for c in command.chars() {
+        let plain = std::mem::take(&mut escaped);
+        match (quote, c) {
+            _ if plain => {}
+            (None | Some('"'), '\\') => escaped = true,
+            (None, '\'' | '"') => quote = Some(c),
+            (Some(open), close) if open == close => quote = None,
+            (None, c) if "|&;<>()$`*?[]{}~!#\n".contains(c) => return Some(c),
+            (Some('"'), '$' | '`' | '!') => return Some(c),
+            _ => {}
+        }
+    }
+    None
 }
 
 /// A code over a command: its words, and the bytes of every file they name.
@@ -307,6 +325,21 @@ mod tests {
         }
         for matcher in ["Bash", "mcp__.*__write.*", "Notebook.*"] {
             assert!(hook("PreToolUse", matcher, "/bin/true").meaning.is_err(), "{matcher}");
+        }
+    }
+
+    #[test]
+    fn what_only_a_shell_could_do_is_refused_and_quotes_are_none_of_it() {
+        let root = Path::new("/p");
+        for (command, expected) in [
+            ("node -e \"a(b); c && 'd'\"", vec!["node", "-e", "a(b); c && 'd'"]),
+            ("'${CLAUDE_PLUGIN_ROOT}/x y' --a='$HOME'", vec!["/p/x y", "--a=$HOME"]),
+            ("a \\; \"b\\\"c\"", vec!["a", ";", "b\"c"]),
+        ] {
+            assert_eq!(words(command, root).unwrap(), expected, "{command}");
+        }
+        for command in ["a; b", "a | b", "a > b", "$HOME/a", "\"$HOME/a\"", "`a`", "a *.rs", "~/a", "a &", "a 'b", "", "a\nb", "'a'; b"] {
+            assert!(words(command, root).is_err(), "{command}");
         }
     }
 

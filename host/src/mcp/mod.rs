@@ -11,7 +11,9 @@ mod client;
 mod guarded;
 mod http;
 mod remote;
+mod scratch;
 mod server;
+mod sessions;
 mod start;
 mod web;
 

@@ -32,9 +32,6 @@ const LAST_REPORT: Duration = Duration::from_millis(100);
 /// How long a server that ends waits for calls after their grace, and for what they answered to go out.
 pub(super) const LAST: Duration = Duration::from_secs(2);
 
-/// How often it is looked whether a client is gone that waits for changes.
-const CLOSED: Duration = Duration::from_secs(30);
-
 /// What a server tells its operator.
 pub type Events = Box<dyn Fn(Event<'_>) + Send + Sync>;
 
@@ -109,12 +106,19 @@ pub(super) struct Server {
     stop: watch::Receiver<bool>,
     /// Calls in flight, of all clients.
     busy: Arc<watch::Sender<usize>>,
+    /// Gone when its client is.
+    life: Arc<watch::Sender<()>>,
 }
 
 impl Server {
     pub(super) fn new(hosts: Hosts, events: Events, stop: watch::Receiver<bool>) -> Self {
         let instructions = instructions(&hosts.borrow());
-        Self { instructions, hosts, events: Arc::new(events), stop, busy: Arc::default() }
+        Self { instructions, hosts, events: Arc::new(events), stop, busy: Arc::default(), life: Arc::default() }
+    }
+
+    /// The same for one more client.
+    pub(super) fn for_one(&self) -> Self {
+        Self { life: Arc::default(), ..self.clone() }
     }
 
     fn host(&self) -> Arc<Host> {
@@ -126,22 +130,23 @@ impl Server {
         let most = self.host().limits().time(Limit::Grace) + LAST;
         let _ = tokio::time::timeout(most, self.busy.subscribe().wait_for(|calls| *calls == 0)).await;
     }
+}
 
-    /// Calls `tell` each time the tools are others than before, until that fails or nobody could change them.
-    async fn on_change<F: Future<Output = bool>>(&self, tell: impl Fn() -> F) {
-        let (mut hosts, mut servers) = (self.hosts.clone(), changes());
-        let mut before = listing(&self.host());
-        loop {
-            tokio::select! {
-                changed = hosts.changed() => if changed.is_err() { return },
-                changed = servers.changed() => if changed.is_err() { return },
-            }
-            let now = listing(&self.host());
-            if now != before {
-                before = now;
-                if !tell().await {
-                    return;
-                }
+/// Calls `tell` each time the tools are others than before, until that fails or nobody could change them.
+async fn on_change<F: Future<Output = bool>>(mut hosts: Hosts, tell: impl Fn() -> F) {
+    let mut servers = changes();
+    let listed = |hosts: &Hosts| listing(&hosts.borrow().clone());
+    let mut before = listed(&hosts);
+    loop {
+        tokio::select! {
+            changed = hosts.changed() => if changed.is_err() { return },
+            changed = servers.changed() => if changed.is_err() { return },
+        }
+        let now = listed(&hosts);
+        if now != before {
+            before = now;
+            if !tell().await {
+                return;
             }
         }
     }
@@ -165,12 +170,13 @@ impl ServerHandler for Server {
 
     /// Clients of the older era are told on their session.
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
-        let (server, peer) = (self.clone(), context.peer);
+        let (hosts, mut life, peer) = (self.hosts.clone(), self.life.subscribe(), context.peer);
         tokio::spawn(async move {
             let tell = || async { peer.notify_tool_list_changed().await.is_ok() };
             tokio::select! {
-                () = server.on_change(tell) => {}
-                () = closed(&peer) => {}
+                () = on_change(hosts, tell) => {}
+                // Nothing is ever sent there.
+                _ = life.changed() => {}
             }
         });
     }
@@ -184,7 +190,7 @@ impl ServerHandler for Server {
         let tell = || async { subscription.sink().notify_tool_list_changed().await.is_ok() };
         let mut stop = self.stop.clone();
         tokio::select! {
-            () = self.on_change(tell) => {}
+            () = on_change(self.hosts.clone(), tell) => {}
             _ = subscription.cancelled() => {}
             () = stopped(&mut stop) => {}
         }
@@ -246,13 +252,6 @@ impl ServerHandler for Server {
             Err(error) if error.kind == Kind::NotFound => Err(ErrorData::invalid_params(error.message, None)),
             Err(error) => Ok(CallToolResult::error(vec![ContentBlock::text(format!("{} is not available", error.kind.name()))]).into()),
         }
-    }
-}
-
-/// Waits until a client is gone.
-async fn closed(peer: &rmcp::Peer<RoleServer>) {
-    while !peer.is_transport_closed() {
-        tokio::time::sleep(CLOSED).await;
     }
 }
 
