@@ -19,6 +19,7 @@ mod gate;
 mod grant;
 mod id;
 mod limits;
+mod narrow;
 mod net;
 mod origin;
 mod profile;

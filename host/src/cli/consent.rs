@@ -1,7 +1,7 @@
 //! `palisade trust`, `plugin grant` and `plugin revoke`: what a person says yes to.
 
 use super::{Context, plugin};
-use palisade::config::{Consent, Consents, Files, Home, Scope, Settings, SourceDir, TrustRecord, digest, files_to_trust, now};
+use palisade::config::{Consent, Consents, Files, Home, Scope, Settings, TrustRecord, digest, files_to_trust, now};
 use palisade::plugins::Plugin;
 use palisade::policy::{Capability, Grant, Origin, effective, quoted};
 use palisade::{Error, Host, Kind, LoadOptions, clean};
@@ -53,11 +53,12 @@ async fn record_trust(context: &Context, home: &Home, yes: bool) -> Result<ExitC
     let options = palisade::config::Options { trust_workspace: true, ..context.options.clone() };
     let mut settings = Settings::resolve(&options, home.clone())?;
     let workspace = settings.workspace.clone();
-    let named: Vec<SourceDir> = settings.plugin_dirs.iter().filter(|dir| dir.scope == Scope::Workspace).cloned().collect();
+    let named = settings.workspace_dirs();
     let files = files_to_trust(&workspace, &named)?;
     // What is shown below is loaded from these very bytes.
     settings.workspace_trust.files = Some(Arc::new(files.clone()));
     settings.plugin_dirs.retain(|dir| dir.scope == Scope::Workspace);
+    settings.skill_dirs.retain(|dir| dir.scope == Scope::Workspace);
     let compiler = super::compiler();
     let load = LoadOptions { compiler: Some(&compiler), allocator: palisade::sandbox::Allocator::OnDemand, ..LoadOptions::default() };
     let host = Host::load(settings, load).await?;

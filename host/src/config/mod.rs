@@ -16,6 +16,7 @@ mod lock;
 mod mcp;
 mod read;
 mod secrets;
+mod sources;
 mod stores;
 mod trust;
 mod trusted;
@@ -29,6 +30,7 @@ pub(crate) use home::{read_private, resolve_existing};
 pub use lock::{LOCK_FILE, Locked};
 pub use mcp::{Allowed, Remote, SERVERS_FILE, ServerEntry, expand, workspace_entries};
 pub use secrets::{secret, secret_file};
+pub use sources::{Scope, SourceDir};
 pub use stores::{remove_store, store_file};
 pub use trust::WorkspaceTrust;
 pub(crate) use trusted::hex;
@@ -75,32 +77,6 @@ pub struct Options {
     pub grants: Vec<String>,
     /// Limits that a person typed: they may raise what the user's config says, and never what a workspace lowered.
     pub limits: Vec<(Limit, u64)>,
-}
-
-/// Who named a source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
-    /// A flag: unpinned, with the grants of flags alone.
-    Flag,
-    /// The user's config.
-    User,
-    /// `plugin add`: pinned to the bytes that were added.
-    Added,
-    /// The workspace's file.
-    Workspace,
-}
-
-/// A folder of plugins that may be read.
-#[derive(Debug, Clone)]
-pub struct SourceDir {
-    /// The folder; of a workspace source, relative to the workspace.
-    pub folder: PathBuf,
-    /// Whether it must itself be a plugin.
-    pub single: bool,
-    /// Who named it.
-    pub scope: Scope,
-    /// Where it was named.
-    pub origin: Origin,
 }
 
 /// The folder the agent works on.
@@ -150,6 +126,8 @@ pub struct Settings {
     pub(crate) lowered: Vec<(Limit, u64)>,
     /// What may be read of plugins.
     pub plugin_dirs: Vec<SourceDir>,
+    /// What may be read of skills.
+    pub skill_dirs: Vec<SourceDir>,
     /// External MCP servers that may be started.
     pub servers: Vec<ServerEntry>,
     /// Entries of `.mcp.json` that cannot be, by their names.
@@ -183,6 +161,12 @@ impl Settings {
     #[must_use]
     pub fn config_file(&self) -> &Path {
         &self.config
+    }
+
+    /// The folders of plugins and skills that the workspace names and that count: what trust in it is about.
+    #[must_use]
+    pub fn workspace_dirs(&self) -> Vec<SourceDir> {
+        self.plugin_dirs.iter().chain(&self.skill_dirs).filter(|dir| dir.scope == Scope::Workspace).cloned().collect()
     }
 
     /// The user's own files that decide what is loaded, whether they are there or not.
@@ -228,8 +212,9 @@ impl Merge<'_> {
         let (user, file): (ConfigFile, ConfigFile) = (self.user.parse()?, self.file.parse()?);
         self.refuse_in_workspace(&file)?;
         self.refuse_unsupported(&user)?;
-        let named = self.workspace_sources(&file);
-        let trust = trust::decide(self.options, &self.home, &self.workspace, &file, &self.file, &named)?;
+        let (named, named_skills) = (self.workspace_sources(&file.plugins), self.workspace_sources(&file.skills));
+        let all_named = [named.as_slice(), named_skills.as_slice()].concat();
+        let trust = trust::decide(self.options, &self.home, &self.workspace, &file, &self.file, &all_named)?;
         let mut limits = Limits::default();
         self.user.limits(&user.limits, |limit, value| {
             limits.set(limit, value);
@@ -257,22 +242,35 @@ impl Merge<'_> {
         deny.unite(profile.deny.clone());
 
         let mut own = self.own_sources(&user)?;
+        let own_skills = self.own_dirs(&user.skills, "skills.dirs")?;
         let pins = self.added(&mut own)?;
         // Only whether it is there is asked.
         let there = self.workspace.unusable.is_none() && self.workspace.folder.has(SERVERS_FILE);
         let listed = there.then(|| Origin::File { name: SERVERS_FILE.to_owned(), line: 1 });
         let trustable = trust::check(&self.workspace, &file, &self.file);
-        let sources = trust::Sources { own: &own, servers: user.mcp.len(), named: &named, listed };
+        let sources = trust::Sources {
+            own: &own,
+            own_skills: &own_skills,
+            servers: user.mcp.len(),
+            named: &named,
+            named_skills: &named_skills,
+            listed,
+        };
         let (init, withheld, others) = trust::init(&profile, &trust, &trustable, &sources, &file, &self.file);
-        let plugins = profile.subsystems.contains(&Subsystem::PluginInit);
         let base = match user.session.as_ref().and_then(|s| s.get_ref().dir.as_ref()) {
             Some(dir) => {
                 absolute(dir.get_ref()).ok_or_else(|| self.user.error(dir.span().start, "`session.dir` is not an absolute path"))?
             }
             None => self.home.state.join("sessions"),
         };
-        let mut grants = grants::Grants::new(&self.home, &base, &self.workspace, &self.user_path, own.iter().chain(&named));
-        let plugin_dirs: Vec<SourceDir> = own.into_iter().filter(|_| plugins).chain(named.into_iter().filter(|_| trust.trusted)).collect();
+        let all = own.iter().chain(&own_skills).chain(&all_named);
+        let mut grants = grants::Grants::new(&self.home, &base, &self.workspace, &self.user_path, all);
+        let counting = |subsystem, own: Vec<SourceDir>, named: Vec<SourceDir>| {
+            let runs = profile.subsystems.contains(&subsystem);
+            own.into_iter().filter(|_| runs).chain(named.into_iter().filter(|_| trust.trusted)).collect()
+        };
+        let plugin_dirs = counting(Subsystem::PluginInit, own, named);
+        let skill_dirs = counting(Subsystem::SkillInit, own_skills, named_skills);
         for text in &self.options.grants {
             grants.flag(text)?;
         }
@@ -311,6 +309,7 @@ impl Merge<'_> {
             limits,
             lowered,
             plugin_dirs,
+            skill_dirs,
             servers,
             broken_servers,
             pins,
@@ -347,7 +346,7 @@ impl Merge<'_> {
 
     /// What this version knows and cannot do is an error where it would count.
     fn refuse_unsupported(&self, user: &ConfigFile) -> Result<(), Error> {
-        let found = [user.skills.as_ref().map(|v| ("skills", v.span().start)), user.hooks.first().map(|v| ("hooks", v.span().start))];
+        let found = [user.hooks.first().map(|v| ("hooks", v.span().start))];
         match found.into_iter().flatten().next() {
             None => Ok(()),
             Some((key, at)) => Err(self.user.error(at, &format!("`{key}`: this version does not run it; remove the key"))),
@@ -386,44 +385,6 @@ impl Merge<'_> {
         }
         self.user.limits(&table.limits, |limit, value| limits.only_lower(limit, value))?;
         Ok(Profile { name: name.to_owned(), subsystems, deny: deny_list(&self.user, &table.deny)?, origin })
-    }
-
-    /// The user's own sources: flags, then config.
-    fn own_sources(&self, user: &ConfigFile) -> Result<Vec<SourceDir>, Error> {
-        let flag =
-            |folder: &PathBuf, single, flag| SourceDir { folder: folder.clone(), single, scope: Scope::Flag, origin: Origin::Flag(flag) };
-        let mut sources: Vec<SourceDir> = self.options.plugins.iter().map(|f| flag(f, true, "--plugin")).collect();
-        sources.extend(self.options.plugin_dirs.iter().map(|f| flag(f, false, "--plugin-dir")));
-        for dir in &user.plugins.dirs {
-            let at = dir.span().start;
-            let folder =
-                absolute(dir.get_ref()).ok_or_else(|| self.user.error(at, "`plugins.dirs`: write an absolute path, or one from ~/"))?;
-            sources.push(SourceDir { folder, single: false, scope: Scope::User, origin: self.user.origin(at) });
-        }
-        Ok(sources)
-    }
-
-    /// The plugins that were added, as sources, and what each must be.
-    fn added(&self, own: &mut Vec<SourceDir>) -> Result<Vec<(String, Identity, Origin)>, Error> {
-        let file = shown(&installed::registry(&self.home), self.workspace.folder.path());
-        let mut pins = Vec::new();
-        for (place, one) in installed::installed(&self.home)?.into_iter().enumerate() {
-            let origin = Origin::File { name: file.clone(), line: place + 2 };
-            let folder = installed::version_folder(&self.home, &one.name, &one.identity);
-            own.push(SourceDir { folder, single: true, scope: Scope::Added, origin: origin.clone() });
-            pins.extend(Identity::parse(&one.identity).map(|identity| (one.name, identity, origin)));
-        }
-        Ok(pins)
-    }
-
-    fn workspace_sources(&self, file: &ConfigFile) -> Vec<SourceDir> {
-        let one = |dir: &Placed| SourceDir {
-            folder: PathBuf::from(dir.get_ref().trim_start_matches("./").trim_end_matches('/')),
-            single: false,
-            scope: Scope::Workspace,
-            origin: self.file.origin(dir.span().start),
-        };
-        file.plugins.dirs.iter().map(one).collect()
     }
 }
 
