@@ -92,7 +92,7 @@ pub struct Host {
     pub(crate) servers: Vec<Arc<Server>>,
     /// Servers that nobody accepted yet.
     held: Vec<ServerEntry>,
-    skills: Vec<Arc<Skill>>,
+    skills: skills::Found,
     /// The skill that narrows the tools.
     active: Option<Arc<Skill>>,
     quarantined: Vec<Quarantined>,
@@ -146,7 +146,7 @@ impl Host {
             warnings.extend(engines.fallback().map(str::to_owned));
             sandbox = Some(engines);
         }
-        loaded.quarantined.append(&mut skills.quarantined);
+        loaded.quarantined.extend(skills.quarantined.iter().cloned());
         let same = options.before.filter(|host| host.settings.profile.name == settings.profile.name);
         let audit = same.map_or_else(|| options.audit.map(|sizes| Arc::new(Audit::new(&settings, sizes))), |host| host.audit.clone());
         let denials = options.before.map(|host| host.denials.clone()).unwrap_or_default();
@@ -157,7 +157,7 @@ impl Host {
         let Registered { policy, tools, by_mcp_name, plugins, servers, held, quarantined, warnings: more } = registered;
         warnings.extend(more);
         let by_id = tools.iter().map(|(id, tool)| (id.clone(), tool.clone())).collect();
-        let (skills, withdrawn) = (skills.skills, OnceLock::new());
+        let withdrawn = OnceLock::new();
         Ok(Self {
             settings,
             policy,
@@ -210,7 +210,16 @@ impl Host {
 
     /// The skills; of a workspace only while what it names counts.
     pub fn skills(&self) -> impl Iterator<Item = &Arc<Skill>> {
-        self.skills.iter().filter(|skill| skill.scope != config::Scope::Workspace || self.withdrawn.get().is_none())
+        self.skills.skills.iter().filter(|skill| skill.scope != config::Scope::Workspace || self.withdrawn.get().is_none())
+    }
+
+    /// What of skills was set aside: the skill itself, or what it brings.
+    pub fn broken_skills(&self) -> impl Iterator<Item = &Quarantined> {
+        let brought = |q: &&Quarantined| {
+            let source = q.key.split('/').next().unwrap_or_default();
+            self.skills.skills.iter().any(|skill| skill.brings_tools && skill.name == source)
+        };
+        self.skills.quarantined.iter().chain(self.quarantined.iter().filter(brought))
     }
 
     /// The skill that is active.

@@ -68,6 +68,11 @@ async fn record_trust(context: &Context, home: &Home, yes: bool) -> Result<ExitC
     for broken in host.quarantined() {
         context.out.say(&format!("set aside: {}: {}", broken.source, clean::line(&broken.error.message, clean::TEXT)));
     }
+    let skills: Vec<&str> = host.skills().map(|skill| skill.name.as_str()).collect();
+    for skill in host.skills() {
+        let tools = if skill.brings_tools { ", with tools" } else { "" };
+        context.out.say(&format!("the skill {} in {}{tools}: {}", skill.name, skill.shown, clean::line(&skill.description, clean::NAME)));
+    }
     for entry in host.unaccepted().iter().filter(|entry| entry.scope == Scope::Workspace) {
         let argv = entry.argv().iter().map(|word| quoted(&clean::line(word, clean::NAME))).collect::<Vec<_>>().join(" ");
         context.out.say(&format!(
@@ -88,7 +93,7 @@ async fn record_trust(context: &Context, home: &Home, yes: bool) -> Result<ExitC
     }
     keep(home, &workspace.folder, files.clone(), &grants)?;
     let document = json!({
-        "workspace": shown, "trusted": true, "files": files.len(), "plugins": documents, "grants": grants,
+        "workspace": shown, "trusted": true, "files": files.len(), "plugins": documents, "skills": skills, "grants": grants,
     });
     context.out.payload(&document, || format!("trusted: {} files, {} grants; any change of a file ends it", files.len(), grants.len()))?;
     Ok(ExitCode::SUCCESS)

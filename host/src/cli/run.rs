@@ -4,7 +4,7 @@ use super::{Context, signals};
 use palisade::config::{Home, Settings};
 use palisade::policy::Limit;
 use palisade::sandbox::{Allocator, Run};
-use palisade::session::{self, Prompt, RunResult, Session, StopReason, TurnResult};
+use palisade::session::{self, ActiveSkill, Prompt, RunResult, Session, StopReason, TurnResult};
 use palisade::{Error, Kind, LoadOptions, clean};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -35,6 +35,9 @@ pub struct RunArgs {
     /// Most tools listed for a prompt
     #[arg(long, value_name = "N", default_value_t = session::LISTED)]
     limit: usize,
+    /// Activate a skill: its text is part of the report, and its allowed-tools narrow what is called
+    #[arg(long, value_name = "NAME")]
+    skill: Option<String>,
     /// Also write the report as Markdown
     #[arg(long, value_name = "FILE.md")]
     report: Option<PathBuf>,
@@ -48,7 +51,8 @@ pub async fn run(context: &Context, args: RunArgs) -> Result<ExitCode, Error> {
     options.limits.extend(typed.into_iter().filter_map(|(limit, value)| Some((limit, value?))));
     let settings = Settings::resolve(&options, Home::from_environment()?)?;
     let compiler = super::compiler();
-    let load = LoadOptions { allocator: Allocator::Pool(SLOTS), compiler: Some(&compiler), ..LoadOptions::default() };
+    let skill = args.skill.as_deref();
+    let load = LoadOptions { allocator: Allocator::Pool(SLOTS), compiler: Some(&compiler), skill, ..LoadOptions::default() };
     let host = context.load(settings, load).await?;
     let mut session = Session::stored(Arc::new(host))?.listing(args.limit);
     let mut failed = None;
@@ -117,6 +121,17 @@ fn write_report(path: &Path, result: &RunResult) -> Result<(), Error> {
     palisade::files::write_whole(path, &[report.as_bytes()]).map_err(|e| Error::io(format!("the report {}", path.display()), &e))
 }
 
+/// The skill before the turns, with its text as that of somebody else.
+fn skill(skill: &ActiveSkill) -> String {
+    let tools = skill.tools.as_ref().map_or_else(|| "all tools".to_owned(), |tools| format!("{} tools", tools.len()));
+    let text = clean::block(&skill.text).lines().map(|line| format!("  | {line}")).collect::<Vec<_>>().join("\n");
+    format!(
+        "[from the skill {} in {}] leaves {tools}\n{text}",
+        clean::line(&skill.name, clean::NAME),
+        clean::line(&skill.source, clean::NAME)
+    )
+}
+
 fn text(result: &RunResult) -> String {
     let turn = |turn: &TurnResult| {
         let mut lines = vec![format!("> {}", clean::line(&turn.prompt, clean::TEXT))];
@@ -124,7 +139,8 @@ fn text(result: &RunResult) -> String {
         lines.push(clean::block(&turn.output));
         lines.join("\n")
     };
-    let mut parts: Vec<String> = result.turns.iter().map(turn).collect();
+    let mut parts: Vec<String> = result.skill.iter().map(skill).collect();
+    parts.extend(result.turns.iter().map(turn));
     if !result.init.values().any(|s| s.enabled) {
         parts.extend(result.init.iter().map(|(name, s)| format!("{name}: off: {}", s.reason)));
     }

@@ -12,6 +12,7 @@ mod guarded;
 mod http;
 mod remote;
 mod server;
+mod skills;
 mod start;
 mod web;
 
