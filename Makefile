@@ -8,12 +8,13 @@
 # make fuzz    every fuzz target for a minute; needs cargo-fuzz and a C++ compiler
 # make bench-peers  one small tool as people run such tools today; fetches what it needs from npm and PyPI
 # make interop what needs programs from other registries; skips what is missing and counts it
-# make plugins the example plugins, to target/plugins/NAME/{plugin.toml,NAME.wasm}
+# make plugins the example plugins, to target/plugins/NAME/{plugin.toml,NAME.wasm}, and the example skills, to target/skills/NAME
 
 SHELL   := /bin/bash
 WASM    := wasm32-wasip2
 OUT     := $(or $(CARGO_TARGET_DIR),target)
 PLUGINS := $(notdir $(wildcard example-plugins/*))
+SKILLS  := $(notdir $(wildcard example-skills/*))
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
 .PHONY: demo test lint bench bench-peers interop attacks kills soak fuzz plugins guests setup
@@ -23,11 +24,16 @@ setup:
 	@test -d "$$(rustc --print target-libdir --target $(WASM))" || rustup target add $(WASM)
 
 plugins: setup
-	cargo build --locked --profile plugin --target $(WASM) $(addprefix -p ,$(PLUGINS))
+	cargo build --locked --profile plugin --target $(WASM) $(addprefix -p ,$(PLUGINS) $(SKILLS))
 	@for name in $(PLUGINS); do \
 	  mkdir -p target/plugins/$$name && \
 	  cp example-plugins/$$name/plugin.toml target/plugins/$$name/ && \
 	  cp $(OUT)/$(WASM)/plugin/$${name//-/_}.wasm target/plugins/$$name/$$name.wasm || exit 1; \
+	done
+	@for name in $(SKILLS); do \
+	  mkdir -p target/skills/$$name && \
+	  cp example-skills/$$name/SKILL.md example-skills/$$name/plugin.toml target/skills/$$name/ && \
+	  cp $(OUT)/$(WASM)/plugin/$${name//-/_}.wasm target/skills/$$name/$$name.wasm || exit 1; \
 	done
 
 guests: setup
@@ -55,7 +61,7 @@ lint: plugins
 	cargo fmt --all --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	cargo clippy --locked --profile plugin --target $(WASM) $(addprefix -p ,$(PLUGINS)) -- -D warnings
+	cargo clippy --locked --profile plugin --target $(WASM) $(addprefix -p ,$(PLUGINS) $(SKILLS)) -- -D warnings
 	tests/lint.sh
 
 bench: plugins
