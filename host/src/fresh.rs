@@ -50,10 +50,10 @@ impl Seen {
                 _ => (dir.folder.clone(), &mut own),
             };
             look(&folder, code);
-            let inner = if dir.single { vec![folder] } else { entries(&folder) };
+            let inner = if dir.single { vec![folder] } else { entries(&folder, ENTRIES) };
             for plugin in inner {
                 look(&plugin, code);
-                entries(&plugin).iter().for_each(|file| look(file, code));
+                entries(&plugin, ENTRIES).iter().for_each(|file| look(file, code));
             }
         }
         for dir in &settings.skill_dirs {
@@ -68,8 +68,8 @@ impl Seen {
     }
 }
 
-fn entries(folder: &Path) -> Vec<PathBuf> {
-    let mut all: Vec<PathBuf> = std::fs::read_dir(folder).into_iter().flatten().flatten().take(ENTRIES).map(|entry| entry.path()).collect();
+fn entries(folder: &Path, most: usize) -> Vec<PathBuf> {
+    let mut all: Vec<PathBuf> = std::fs::read_dir(folder).into_iter().flatten().flatten().take(most).map(|entry| entry.path()).collect();
     all.sort();
     all
 }
@@ -77,7 +77,7 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
 /// A folder with all that is below it: a skill has files in folders of its own.
 fn deep(folder: &Path, depth: usize, left: &mut usize, code: &mut DefaultHasher) {
     look(folder, code);
-    for entry in entries(folder) {
+    for entry in entries(folder, *left) {
         *left = left.saturating_sub(1);
         if *left == 0 {
             return;

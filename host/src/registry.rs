@@ -229,7 +229,7 @@ pub(crate) fn register(
             warnings.push(ignored);
         }
         if let (Some(allowed), Some(ids)) = (&skill.allowed, left.tools) {
-            let reason = format!("the active skill `{}` leaves {} tools, and this is none of them", skill.name, ids.len());
+            let reason = format!("it is none of the tools that the active skill `{}` leaves", skill.name);
             policy = policy.with_narrowing(ids, skill.origin(allowed.line), reason);
         }
     }

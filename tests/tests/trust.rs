@@ -83,7 +83,7 @@ fn every_subsystem_says_why_it_is_withheld() {
         status["init"],
         json!({
             "plugin_init": {"enabled": false, "reason": reason(2)},
-            "skill_init": {"enabled": false, "reason": "nothing is configured"},
+            "skill_init": {"enabled": true, "reason": "the profile `trusted` initialises it, and no skill is configured (--profile)"},
             "mcp_prefetch": {"enabled": false, "reason": reason(4)},
             "session_hooks": {"enabled": false, "reason": reason(7)},
         })

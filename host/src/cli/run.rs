@@ -123,10 +123,14 @@ fn write_report(path: &Path, result: &RunResult) -> Result<(), Error> {
 
 /// The skill before the turns, with its text as that of somebody else.
 fn skill(skill: &ActiveSkill) -> String {
-    let tools = skill.tools.as_ref().map_or_else(|| "all tools".to_owned(), |tools| format!("{} tools", tools.len()));
+    let tools = match skill.tools.as_deref() {
+        None => "all tools".to_owned(),
+        Some([]) => "no tool".to_owned(),
+        Some(tools) => tools.join(", "),
+    };
     let text = clean::block(&skill.text).lines().map(|line| format!("  | {line}")).collect::<Vec<_>>().join("\n");
     format!(
-        "[from the skill {} in {}] leaves {tools}\n{text}",
+        "[from the skill {} in {}, which leaves {tools}]\n{text}",
         clean::line(&skill.name, clean::NAME),
         clean::line(&skill.source, clean::NAME)
     )

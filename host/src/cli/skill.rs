@@ -167,7 +167,7 @@ fn check(context: &Context, dir: Option<PathBuf>) -> Result<ExitCode, Error> {
         let mut lines: Vec<String> = found.quarantined.iter().map(broken_line).collect();
         lines.extend(found.skills.iter().flat_map(|skill| remarks(skill)));
         let findings: usize = found.skills.iter().map(|skill| skill.findings.len()).sum();
-        lines.push(format!("{} skills, {findings} findings, {} quarantined", found.skills.len(), found.quarantined.len()));
+        lines.push(format!("skills: {}, findings: {findings}, quarantined: {}", found.skills.len(), found.quarantined.len()));
         lines.join("\n")
     })?;
     Ok(ExitCode::from(if clean { 0 } else { Kind::Manifest.exit_code() }))

@@ -122,11 +122,14 @@ impl Writer {
         self.heading(HeadingLevel::H2, "Skill");
         let tools = skill.tools.as_ref().map_or_else(|| "all".to_owned(), |tools| tools.join(" "));
         let tools = if tools.is_empty() { "none".to_owned() } else { tools };
-        let rows = [("name", &skill.name), ("from", &skill.source), ("description", &skill.description), ("leaves the tools", &tools)];
-        self.list(&rows.map(|(name, value)| (name, value.clone())));
-        if !skill.ignored.is_empty() {
-            self.list(&[("no tools here", skill.ignored.join(" "))]);
-        }
+        let mut rows = vec![
+            ("name", skill.name.clone()),
+            ("from", skill.source.clone()),
+            ("description", skill.description.clone()),
+            ("leaves the tools", tools),
+        ];
+        rows.extend((!skill.ignored.is_empty()).then(|| ("names that are no tool here", skill.ignored.join(" "))));
+        self.list(&rows);
         self.paragraph("Its text, which its author wrote:");
         self.block(&skill.text);
     }

@@ -44,10 +44,12 @@ struct Listing {
 
 impl Listing {
     fn folder(&mut self, folder: &Folder, above: &str, depth: usize) {
-        let names = match folder.names() {
+        let mut names = match folder.names() {
             Ok(names) => names,
             Err(error) => return self.leave_out(above, &error.to_string()),
         };
+        // However many there are, the one that makes it a skill is among them.
+        names.sort_by_key(|name| name != super::FILE);
         for name in names.iter().filter(|name| !name.starts_with('.')) {
             let path = format!("{above}{name}");
             match folder.folder(name) {
