@@ -145,8 +145,10 @@ fn text(result: &RunResult) -> String {
     };
     let mut parts: Vec<String> = result.skill.iter().map(skill).collect();
     parts.extend(result.turns.iter().map(turn));
-    if !result.init.values().any(|s| s.enabled) {
-        parts.extend(result.init.iter().map(|(name, s)| format!("{name}: off: {}", s.reason)));
+    // Where no plugin is there, a person wants to know why.
+    if result.init.get("plugin_init").is_some_and(|plugins| !plugins.enabled) {
+        let off = result.init.iter().filter(|(_, state)| !state.enabled);
+        parts.extend(off.map(|(name, state)| format!("{name}: off: {}", state.reason)));
     }
     for denial in &result.permission_denials {
         let remedy = denial.remedy.as_ref().map_or("nothing allows it".to_owned(), |r| format!("to allow it: {r}"));

@@ -46,12 +46,35 @@ struct Open {
 /// What is wrong, with its line.
 pub(super) fn parse(text: &str) -> Result<(Option<Value>, Vec<At>), At> {
     let characters: Vec<char> = text.chars().collect();
-    let mut tree = Tree { open: Vec::new(), root: None, nodes: 0, findings: Vec::new() };
+    let mut tree = Tree { open: Vec::new(), root: None, nodes: 0, findings: Vec::new(), values: vec![false; characters.len()] };
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|e| (e.marker().line(), e.info().to_owned()))?;
         tree.event(event, span, &characters)?;
     }
+    tree.findings.extend(tabs(&characters, &tree.values));
+    if let Some(line) = text.lines().position(|line| !line.trim_start().is_empty() && !line.trim_start().starts_with('#'))
+        && text.lines().nth(line).is_some_and(|text| text.starts_with("..."))
+    {
+        tree.findings.push((line + 1, "`...` ends the front matter before its first key".to_owned()));
+    }
     Ok((tree.root, tree.findings))
+}
+
+/// Tabs that are neither in a value nor in a comment: the first of each line.
+fn tabs(characters: &[char], values: &[bool]) -> Vec<At> {
+    let (mut found, mut line, mut comment) = (Vec::new(), 1, false);
+    for (at, character) in characters.iter().enumerate() {
+        let after_space = at == 0 || characters[at - 1].is_whitespace();
+        match character {
+            '\n' => (line, comment) = (line + 1, false),
+            '#' if after_space && !values[at] => comment = true,
+            '\t' if !values[at] && !comment && found.last().is_none_or(|(last, _)| *last != line) => {
+                found.push((line, "a tab stands between values; write spaces".to_owned()));
+            }
+            _ => {}
+        }
+    }
+    found
 }
 
 struct Tree {
@@ -59,6 +82,8 @@ struct Tree {
     root: Option<Value>,
     nodes: usize,
     findings: Vec<At>,
+    /// Which characters are part of a text.
+    values: Vec<bool>,
 }
 
 impl Tree {
@@ -76,6 +101,9 @@ impl Tree {
             Event::Alias(_) => return Err((line, "an alias (`*`) is not read; write the value out".to_owned())),
             Event::Scalar(text, _, anchor, tag) => {
                 marked(anchor, tag.is_some());
+                if let Some(values) = self.values.get_mut(span.start.index()..span.end.index()) {
+                    values.fill(true);
+                }
                 self.put(Value::Text(text.into_owned()), line)?;
             }
             Event::SequenceStart(anchor, tag) => {
@@ -191,6 +219,9 @@ mod tests {
         assert_eq!((value, findings), (Some(Value::Map(wanted)), vec![]));
         let (_, findings) = parse("a: &x 1\nb: !!str 2\nc: [d]\ne: {f: g}\n").unwrap();
         assert_eq!(findings.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [1, 2, 3, 4]);
+        let (_, findings) = parse("a: b\tc # d\te\n# \tf\ng: \"\t\"\nh: |\n  \ti\nj: \tk\nl: m\t\n\t\n").unwrap();
+        assert_eq!(findings.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [6, 7, 8]);
+        assert_eq!(parse("# a\n...\nb: c\n").unwrap().1[0].0, 2);
     }
 
     proptest! {
