@@ -212,7 +212,8 @@ pub(crate) fn register(
         ));
     }
     // Only when everything was read can a deny be said to match nothing.
-    let all = settings.withheld.is_none() && loaded.skipped == 0 && servers.held.is_empty();
+    let all =
+        settings.withheld.is_none() && !settings.init.of(Subsystem::SkillInit).withheld && loaded.skipped == 0 && servers.held.is_empty();
     if settings.init.of(Subsystem::PluginInit).enabled && all {
         let ids = tools.values().map(|tool: &Arc<Tool>| (tool.spec.id.source(), tool.spec.id.tool()));
         let unmatched = settings.deny.unmatched(ids);

@@ -95,6 +95,7 @@ fn no_resource_leaves_the_folder_of_its_skill() {
     world.write("home/skills/helper/large.txt", vec![b'a'; 1024 * 1024 + 1]);
     world.write("home/skills/helper/a/b/c/d/e/f/g/seven.txt", "seven");
     world.write("home/skills/helper/a/b/c/d/e/f/g/h/eight.txt", "eight");
+    world.write("home/skills/helper/b\u{202e}idi\n.md", "dirty");
     symlink(world.path("home/secret.txt"), skill.join("link.txt")).unwrap();
     symlink(world.path("home/outside"), skill.join("folder")).unwrap();
     rustix::fs::mknodat(rustix::fs::CWD, skill.join("fifo"), rustix::fs::FileType::Fifo, rustix::fs::Mode::from_raw_mode(0o600), 0)
@@ -106,6 +107,7 @@ fn no_resource_leaves_the_folder_of_its_skill() {
         notes,
         [
             "a/b/c/d/e/f/g/h is not offered: it is more than 8 folders deep",
+            "bidi .md is not offered: its name is too long, or hides characters",
             "fifo is not offered: it is not a regular file",
             &format!("folder is not offered: {link}"),
             "large.txt is not offered: it is larger than 1048576 bytes",
@@ -140,6 +142,17 @@ fn no_resource_leaves_the_folder_of_its_skill() {
 #[test]
 fn many_files_come_page_by_page_and_no_more_than_a_thousand_of_a_skill() {
     let world = own();
+    world.skill_at("home/skills", "third", "", "Text.\n");
+    for number in 0..10_001 {
+        let folder = format!("home/skills/third/{}", number / 1001);
+        std::fs::create_dir_all(world.path(&folder)).unwrap();
+        symlink("x", world.path(&format!("{folder}/{number}"))).unwrap();
+    }
+    let shown = world.palisade(&["--format", "json", "skill", "show", "third"]).expect(0).json();
+    let notes: Vec<&str> = shown["notes"].as_array().unwrap().iter().map(|note| note["what"].as_str().unwrap()).collect();
+    assert_eq!((notes.len(), notes[20]), (22, "no more than 10000 entries of its folders are looked at"));
+    assert!(notes[21].ends_with(" more files are not offered"), "{notes:?}");
+    std::fs::remove_dir_all(world.path("home/skills/third")).unwrap();
     for name in ["first", "second"] {
         world.skill_at("home/skills", name, "", "Text.\n");
         for number in 0..1005 {

@@ -12,6 +12,8 @@ pub(super) const FILE: u64 = 1024 * 1024;
 /// Most files of a skill, and its deepest folder.
 const FILES: usize = 1000;
 const DEPTH: usize = 8;
+/// Most entries of its folders that are looked at.
+const ENTRIES: usize = 10_000;
 /// Most notes on what is left out.
 const NOTES: usize = 20;
 
@@ -26,8 +28,11 @@ pub struct SkillFile {
 
 /// The files of a skill's folder, sorted, and what is left out. Hidden ones are none of it.
 pub(super) fn list(folder: &Folder) -> (Vec<SkillFile>, Vec<Remark>) {
-    let mut listing = Listing { files: Vec::new(), left_out: 0, notes: Vec::new() };
+    let mut listing = Listing { files: Vec::new(), looked_at: 0, left_out: 0, notes: Vec::new() };
     listing.folder(folder, "", DEPTH);
+    if listing.looked_at > ENTRIES {
+        listing.notes.push(Remark::new(None, &format!("no more than {ENTRIES} entries of its folders are looked at")));
+    }
     if listing.left_out > NOTES {
         let more = format!("{} more files are not offered", listing.left_out - NOTES);
         listing.notes.push(Remark::new(None, &more));
@@ -38,6 +43,7 @@ pub(super) fn list(folder: &Folder) -> (Vec<SkillFile>, Vec<Remark>) {
 
 struct Listing {
     files: Vec<SkillFile>,
+    looked_at: usize,
     left_out: usize,
     notes: Vec<Remark>,
 }
@@ -51,7 +57,15 @@ impl Listing {
         // However many there are, the one that makes it a skill is among them.
         names.sort_by_key(|name| name != super::FILE);
         for name in names.iter().filter(|name| !name.starts_with('.')) {
+            self.looked_at += 1;
+            if self.looked_at > ENTRIES {
+                return;
+            }
             let path = format!("{above}{name}");
+            if clean::line(&path, clean::NAME) != path {
+                self.leave_out(&path, "its name is too long, or hides characters");
+                continue;
+            }
             match folder.folder(name) {
                 Ok(_) if depth <= 1 => self.leave_out(&path, &format!("it is more than {DEPTH} folders deep")),
                 Ok(below) => self.folder(&below, &format!("{path}/"), depth - 1),

@@ -157,10 +157,7 @@ pub fn find(settings: &Settings) -> Found {
 #[must_use]
 pub fn find_folder(settings: &Settings, folder: &Path) -> Found {
     let origin = Origin::Flag("the command line");
-    find_in(
-        settings,
-        &[SourceDir { folder: folder.to_owned(), single: folder.join(FILE).symlink_metadata().is_ok(), scope: Scope::Flag, origin }],
-    )
+    find_in(settings, &[SourceDir { folder: folder.to_owned(), single: false, scope: Scope::Flag, origin }])
 }
 
 fn find_in(settings: &Settings, dirs: &[SourceDir]) -> Found {
