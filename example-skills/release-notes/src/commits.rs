@@ -119,8 +119,8 @@ fn by_word(subject: &str) -> Kind {
 
 /// `BREAKING CHANGE: text`, up to the next empty line.
 fn breaking_footer(message: &[&str]) -> Option<String> {
-    let first = |line: &&str| ["BREAKING CHANGE:", "BREAKING-CHANGE:"].iter().any(|head| line.trim_start().starts_with(head));
-    let start = message.iter().position(|line| first(&line))?;
+    let first = |line: &str| ["BREAKING CHANGE:", "BREAKING-CHANGE:"].iter().any(|head| line.trim_start().starts_with(head));
+    let start = message.iter().position(|line| first(line))?;
     let lines = message[start..].iter().map(|line| line.trim()).take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
     lines.split_once(':').map(|(_, text)| text.trim().to_owned())
 }

@@ -62,12 +62,15 @@ pub(super) struct Document {
     pub(super) notes: Vec<Remark>,
 }
 
+/// Why one cannot be used, with its line where there is one.
+pub(super) type Unusable = (Option<usize>, String);
+
 impl Document {
     /// Reads one; `folder` is the name of its folder, which must be its own.
     ///
     /// # Errors
     /// Why it cannot be used, with a line where there is one.
-    pub(super) fn parse(bytes: &[u8], folder: &str) -> Result<Self, (Option<usize>, String)> {
+    pub(super) fn parse(bytes: &[u8], folder: &str) -> Result<Self, Unusable> {
         let unusable = |why: &str| (None, why.to_owned());
         if bytes.contains(&0) {
             return Err(unusable("it is binary"));
@@ -139,7 +142,7 @@ fn line_of(text: &str, at: usize) -> usize {
 }
 
 /// The entries of a front matter, and what the validator does not take of its YAML.
-fn mapping(front: &str) -> Result<(Vec<Entry>, Vec<At>), (Option<usize>, String)> {
+fn mapping(front: &str) -> Result<(Vec<Entry>, Vec<At>), Unusable> {
     if front.len() > FRONT {
         return Err((None, format!("its front matter has more than {FRONT} bytes")));
     }
@@ -159,7 +162,7 @@ fn entry<'e>(entries: &'e [Entry], key: &str) -> Option<&'e Entry> {
 }
 
 /// A text that must be there.
-fn usable(entries: &[Entry], key: &str) -> Result<String, (Option<usize>, String)> {
+fn usable(entries: &[Entry], key: &str) -> Result<String, Unusable> {
     match entry(entries, key) {
         None => Err((None, format!("its front matter has no `{key}`"))),
         Some(Entry { value: Value::Text(text), .. }) if !text.trim().is_empty() => Ok(text.trim().to_owned()),
@@ -285,7 +288,7 @@ mod tests {
         read(text).findings.into_iter().map(|remark| (remark.line.unwrap_or(0), remark.what)).collect()
     }
 
-    fn refused(text: &[u8]) -> (Option<usize>, String) {
+    fn refused(text: &[u8]) -> Unusable {
         Document::parse(text, "a-skill").unwrap_err()
     }
 
