@@ -8,13 +8,15 @@
 # make fuzz    every fuzz target for a minute; needs cargo-fuzz and a C++ compiler
 # make bench-peers  one small tool as people run such tools today; fetches what it needs from npm and PyPI
 # make interop what needs programs from other registries; skips what is missing and counts it
-# make plugins the example plugins, to target/plugins/NAME/{plugin.toml,NAME.wasm}, and hooks, to target/hooks/NAME
+# make plugins the example plugins, to target/plugins/NAME/{plugin.toml,NAME.wasm}, hooks, to target/hooks/NAME, and skills, to
+#              target/skills/NAME
 
 SHELL   := /bin/bash
 WASM    := wasm32-wasip2
 OUT     := $(or $(CARGO_TARGET_DIR),target)
 PLUGINS := $(notdir $(wildcard example-plugins/*))
 HOOKS   := $(notdir $(wildcard example-hooks/*))
+SKILLS  := $(notdir $(wildcard example-skills/*))
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
 .PHONY: demo test lint bench bench-peers interop attacks kills soak fuzz plugins guests setup
@@ -24,7 +26,7 @@ setup:
 	@test -d "$$(rustc --print target-libdir --target $(WASM))" || rustup target add $(WASM)
 
 plugins: setup
-	cargo build --locked --profile plugin --target $(WASM) $(addprefix -p ,$(PLUGINS) $(HOOKS))
+	cargo build --locked --profile plugin --target $(WASM) $(addprefix -p ,$(PLUGINS) $(HOOKS) $(SKILLS))
 	@for name in $(PLUGINS); do \
 	  mkdir -p target/plugins/$$name && \
 	  cp example-plugins/$$name/plugin.toml target/plugins/$$name/ && \
@@ -34,6 +36,11 @@ plugins: setup
 	  mkdir -p target/hooks/$$name && \
 	  cp example-hooks/$$name/plugin.toml target/hooks/$$name/ && \
 	  cp $(OUT)/$(WASM)/plugin/$${name//-/_}.wasm target/hooks/$$name/$$name.wasm || exit 1; \
+	done
+	@for name in $(SKILLS); do \
+	  mkdir -p target/skills/$$name && \
+	  cp example-skills/$$name/SKILL.md example-skills/$$name/plugin.toml target/skills/$$name/ && \
+	  cp $(OUT)/$(WASM)/plugin/$${name//-/_}.wasm target/skills/$$name/$$name.wasm || exit 1; \
 	done
 
 guests: setup
@@ -61,7 +68,7 @@ lint: plugins
 	cargo fmt --all --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	cargo clippy --locked --profile plugin --target $(WASM) $(addprefix -p ,$(PLUGINS) $(HOOKS)) -- -D warnings
+	cargo clippy --locked --profile plugin --target $(WASM) $(addprefix -p ,$(PLUGINS) $(HOOKS) $(SKILLS)) -- -D warnings
 	tests/lint.sh
 
 bench: plugins

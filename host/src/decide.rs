@@ -12,7 +12,7 @@ use crate::host::{Host, ToolCall};
 use crate::registry::{Provider, Tool};
 use crate::remedy::{accepting, stuck};
 use crate::{clean, json, redact};
-use palisade_policy::{Authorized, Candidate, Limit, Origin, Refusal, Round, Rule, Subsystem, Verdict};
+use palisade_policy::{Authorized, Candidate, Limit, Origin, Refusal, Round, Rule, Verdict};
 use std::sync::Arc;
 
 /// Why a call does not reach a lane.
@@ -69,16 +69,10 @@ impl Host {
 
     /// Why a tool does not run that the policy admits: what became of its source since it was loaded.
     pub(crate) fn held(&self, tool: &Tool) -> Option<Refusal> {
-        let withdrawn = tool.plugin().filter(|plugin| plugin.scope == config::Scope::Workspace).and_then(|_| self.withdrawn.get());
-        match withdrawn {
-            Some(why) => {
-                let remedy = self.settings.init.of(Subsystem::PluginInit).remedy.clone();
-                Some(Refusal {
-                    rule: Rule::Trust,
-                    source: self.settings.init.of(Subsystem::PluginInit).origin.clone(),
-                    reason: why.clone(),
-                    remedy,
-                })
+        let theirs = tool.plugin().filter(|plugin| plugin.scope == config::Scope::Workspace);
+        match theirs.and_then(|plugin| Some((self.settings.init.of(plugin.subsystem), self.withdrawn.get()?))) {
+            Some((init, why)) => {
+                Some(Refusal { rule: Rule::Trust, source: init.origin.clone(), reason: why.clone(), remedy: init.remedy.clone() })
             }
             None => tool.changed(&self.settings),
         }

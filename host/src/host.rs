@@ -8,7 +8,6 @@
 //! Never here: prompts, budgets of a session, a terminal, MCP.
 
 use crate::audit::{self, Audit};
-use crate::clean;
 use crate::config;
 use crate::config::{HookEvent, ServerEntry, Settings};
 use crate::decide::Stop;
@@ -16,12 +15,13 @@ use crate::error::{Error, Kind};
 use crate::hooks::{self, Around, Hook, Hooks};
 use crate::lane::{dispatch, stats};
 use crate::mcp::Server;
-use crate::plugins::{self, Plugin, Quarantined, ToolSpec, Watcher};
+use crate::plugins::{self, Plugin, Quarantined, Watcher};
 use crate::record::{CallRecord, Decision, Denial};
-use crate::registry::{Provider, Servers, Tool, servers};
-use crate::remedy::{absent_line, granting, missing, pinned, refused_line, trust};
+use crate::registry::{Left, Provider, Registered, Tool, register, servers};
+use crate::remedy::{absent_line, refused_line};
 use crate::sandbox::{Allocator, CodeCache, Compiler, Refused, Run, Sandbox};
-use palisade_policy::{Candidate, Identity, Limits, Origin, Policy, Refusal, Rule, Subsystem, Verdict, mcp_name};
+use crate::skills::{self, Skill};
+use palisade_policy::{Identity, Limits, Policy, Refusal, Rule, Verdict};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -57,6 +57,8 @@ pub struct LoadOptions<'a> {
     pub allocator: Allocator,
     /// Load only this source: all that a single call needs.
     pub only: Option<&'a str>,
+    /// The skill that is active: its `allowed-tools` narrow what is offered.
+    pub skill: Option<&'a str>,
     /// The program that compiles components in a fenced child, see [`Compiler`]; without it only what was compiled before
     /// runs.
     pub compiler: Option<&'a Path>,
@@ -71,15 +73,12 @@ pub struct LoadOptions<'a> {
 
 impl Default for LoadOptions<'_> {
     fn default() -> Self {
-        Self { allocator: Allocator::Pool(POOL), only: None, compiler: None, watcher: None, audit: None, before: None }
+        Self { allocator: Allocator::Pool(POOL), only: None, skill: None, compiler: None, watcher: None, audit: None, before: None }
     }
 }
 
 /// Slots of the pool: calls that run at the same time.
 pub const POOL: u32 = 64;
-
-/// Most deny entries that are named for matching nothing.
-const UNMATCHED: usize = 20;
 
 /// Everything that was loaded, behind the gate.
 #[derive(Debug)]
@@ -94,6 +93,9 @@ pub struct Host {
     pub(crate) servers: Vec<Arc<Server>>,
     /// Servers that nobody accepted yet.
     pub(crate) held: Vec<ServerEntry>,
+    skills: skills::Found,
+    /// The skill that narrows the tools.
+    active: Option<Arc<Skill>>,
     pub(crate) quarantined: Vec<Quarantined>,
     warnings: Vec<String>,
     pub(crate) hooks: Hooks,
@@ -115,9 +117,12 @@ impl Host {
         let mut warnings = settings.warnings.clone();
         let mut loaded = plugins::Loaded::default();
         let mut sandbox = None;
+        let mut skills = skills::find(&settings);
+        let bundled = skills.bundled();
+        let active = options.skill.map(|name| skills.named(&settings, name)).transpose()?;
         // Nothing of a withheld subsystem is touched, and without sources there is nothing to compile for.
         let hooked = settings.hooks.iter().any(|hook| hook.withheld.is_none() && hook.commands.is_none());
-        if !settings.plugin_dirs.is_empty() || hooked {
+        if !(settings.plugin_dirs.is_empty() && bundled.is_empty()) || hooked {
             let cache = code_cache(&settings.home);
             if cache.is_none() {
                 warnings.push(format!("compiled code is not kept: {} is not this user's alone", settings.home.cache.display()));
@@ -127,11 +132,12 @@ impl Host {
                 Some(before) => before,
                 None => Arc::new(Sandbox::new(options.allocator, &settings.limits, cache, options.compiler.map(Compiler::new))?),
             };
-            loaded = plugins::load(&settings, &engines, options.only, options.watcher).await;
+            loaded = plugins::load(&settings, &engines, bundled, options.only, options.watcher).await;
             // Asked after loading: the engines for large components are made with the first of them.
             warnings.extend(engines.fallback().map(str::to_owned));
             sandbox = Some(engines);
         }
+        loaded.quarantined.extend(skills.quarantined.iter().cloned());
         let this = std::env::current_exe().unwrap_or_default();
         let with = hooks::With {
             sandbox: sandbox.as_deref(),
@@ -147,81 +153,12 @@ impl Host {
         let own = loaded.plugins.iter().filter(|plugin| plugin.scope == config::Scope::User).map(|plugin| plugin.identity);
         let own = own.chain(hooks.all.iter().filter_map(|hook| Some(hook.source.as_ref()?.identity)));
         let first = options.before.map_or_else(|| Arc::new(own.collect()), |host| host.first.clone());
-        Ok(Self { audit, denials, sandbox, hooks, ..Self::register(settings, loaded, servers, warnings, first) })
-    }
-
-    fn register(
-        settings: Settings,
-        loaded: plugins::Loaded,
-        mut servers: Servers,
-        mut warnings: Vec<String>,
-        first: Arc<HashSet<Identity>>,
-    ) -> Self {
-        let mut policy = Policy::new(settings.deny.clone(), settings.init.clone(), settings.withheld.clone());
-        if let Some(others) = settings.others.clone() {
-            policy = policy.with_others(settings.pins.iter().map(|(name, ..)| name.clone()).collect(), others);
-        }
-        let mut tools = BTreeMap::new();
-        let mut by_mcp_name: HashMap<String, String> = HashMap::new();
-        let mut quarantined = loaded.quarantined;
-        let mut plugins = Vec::new();
-        let mut add = |spec: ToolSpec, provider: Provider, candidate: Candidate| {
-            let (id, mcp_name) = (spec.id.as_str().to_owned(), mcp_name(spec.id.source(), spec.id.tool()));
-            if let Some(other) = by_mcp_name.get(&mcp_name) {
-                let error = Error::new(Kind::Schema, format!("{id} and {other} have one name for MCP clients, {mcp_name}"));
-                quarantined.push(Quarantined { source: id.clone(), key: id, error });
-                return;
-            }
-            by_mcp_name.insert(mcp_name.clone(), id.clone());
-            tools.insert(id, Arc::new(Tool { spec, mcp_name, provider, candidate }));
-        };
-        for mut plugin in loaded.plugins {
-            let specs = Arc::get_mut(&mut plugin).map(|p| std::mem::take(&mut p.tools)).unwrap_or_default();
-            let (pin, missing) = (pinned(&settings, &plugin, &specs), missing(&settings, &plugin));
-            let pin = pin.or_else(|| appeared(&plugin, &first));
-            let (granting, trust) = (granting(&settings, &plugin, &missing), trust(&settings, &plugin));
-            let granted: Vec<_> = plugin.grants.iter().map(|grant| (grant.capability.clone(), grant.origin.clone())).collect();
-            for spec in specs {
-                let candidate = Candidate::new(spec.id.clone(), Subsystem::PluginInit);
-                let candidate = candidate.with_missing(missing.clone(), granting.clone()).with_granted(granted.clone());
-                let candidate = candidate.with_trust(trust.clone());
-                let candidate = match pin.clone() {
-                    None => candidate,
-                    Some((true, pin, what)) => candidate.with_pin(pin, what),
-                    Some((false, pin, difference)) => candidate.with_pin_mismatch(pin, difference),
-                };
-                add(spec, Provider::Plugin(plugin.clone()), candidate);
-            }
-            plugins.push(plugin);
-        }
-        for (server, specs) in &mut servers.accepted {
-            for spec in specs.drain(..) {
-                let candidate = Candidate::new(spec.id.clone(), Subsystem::McpPrefetch);
-                add(spec, Provider::Server(server.clone()), candidate);
-            }
-        }
-        for (grant, origin) in &loaded.unused_grants {
-            warnings.push(format!(
-                "the grant {} ({origin}) matches no request of a plugin that a flag named or that was added",
-                clean::line(grant, 300)
-            ));
-        }
-        // Only when everything was read can a deny be said to match nothing.
-        let all = settings.withheld.is_none() && loaded.skipped == 0 && servers.held.is_empty();
-        if settings.init.of(Subsystem::PluginInit).enabled && all {
-            let ids = tools.values().map(|tool: &Arc<Tool>| (tool.spec.id.source(), tool.spec.id.tool()));
-            let unmatched = settings.deny.unmatched(ids);
-            if let Some(more) = unmatched.len().checked_sub(UNMATCHED).filter(|more| *more > 0) {
-                warnings.push(format!("{more} more deny entries match no tool"));
-            }
-            for (entry, origin) in unmatched.into_iter().take(UNMATCHED) {
-                warnings.push(format!("the deny entry `{}` ({origin}) matches no tool", clean::line(&entry, clean::NAME)));
-            }
-        }
+        let registered = register(&settings, loaded, servers, active.as_deref(), &first);
+        let Registered { policy, tools, by_mcp_name, plugins, servers, held, quarantined, warnings: more } = registered;
+        warnings.extend(more);
         let by_id = tools.iter().map(|(id, tool)| (id.clone(), tool.clone())).collect();
-        let held = servers.held;
-        let servers = servers.accepted.into_iter().map(|(server, _)| server).collect();
-        Self {
+        let withdrawn = OnceLock::new();
+        Ok(Self {
             settings,
             policy,
             tools,
@@ -230,15 +167,17 @@ impl Host {
             plugins,
             servers,
             held,
+            skills,
+            active,
             quarantined,
             warnings,
+            sandbox,
+            denials,
+            audit,
             first,
-            hooks: Hooks::default(),
-            sandbox: None,
-            denials: Arc::default(),
-            audit: None,
-            withdrawn: OnceLock::new(),
-        }
+            hooks,
+            withdrawn,
+        })
     }
 
     /// What was decided before loading.
@@ -268,6 +207,32 @@ impl Host {
     #[must_use]
     pub fn plugins(&self) -> &[Arc<Plugin>] {
         &self.plugins
+    }
+
+    /// The skills; of a workspace only while what it names counts.
+    pub fn skills(&self) -> impl Iterator<Item = &Arc<Skill>> {
+        self.skills.skills.iter().filter(|skill| skill.scope != config::Scope::Workspace || self.withdrawn.get().is_none())
+    }
+
+    /// What of skills was set aside: the skill itself, or what it brings.
+    pub fn broken_skills(&self) -> impl Iterator<Item = &Quarantined> {
+        let brought = |q: &&Quarantined| {
+            let source = q.key.split('/').next().unwrap_or_default();
+            self.skills.skills.iter().any(|skill| skill.brings_tools && skill.name == source)
+        };
+        self.skills.quarantined.iter().chain(self.quarantined.iter().filter(brought))
+    }
+
+    /// The skill that is active.
+    #[must_use]
+    pub fn active_skill(&self) -> Option<&Arc<Skill>> {
+        self.active.as_ref()
+    }
+
+    /// What a skill leaves of the tools while it is active.
+    #[must_use]
+    pub fn left_by(&self, skill: &Skill) -> Left {
+        Left::by(skill, &self.tools, &self.by_mcp_name)
     }
 
     /// The external servers that were accepted.
@@ -464,13 +429,6 @@ impl Host {
             record.absent = plugin.effective.absent.iter().map(|one| absent_line(&self.settings, plugin, one)).collect();
         }
     }
-}
-
-/// A plugin of the user's own folders that came while it was served: nobody said yes to it.
-fn appeared(plugin: &Plugin, first: &HashSet<Identity>) -> Option<(bool, Origin, String)> {
-    let new = plugin.scope == config::Scope::User && !first.contains(&plugin.identity) && plugin.grants.is_empty();
-    let what = format!("{} came or changed while it was served; start the server again to let it in", plugin.manifest.name);
-    new.then_some((false, Origin::BuiltIn, what))
 }
 
 /// The user's cache of compiled code; `None` where it could not be this user's alone.

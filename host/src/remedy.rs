@@ -78,7 +78,7 @@ fn untrustable(settings: &Settings, plugin: &Plugin) -> Option<String> {
     if plugin.scope != Scope::Workspace || settings.workspace_trust.files.is_some() {
         return None;
     }
-    files_to_trust(&settings.workspace, &settings.named_here()).err().map(|error| error.message)
+    files_to_trust(&settings.workspace, &settings.workspace_dirs()).err().map(|error| error.message)
 }
 
 /// The line that would grant capabilities, where one line can say it.

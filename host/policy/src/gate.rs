@@ -39,6 +39,7 @@
 //! ```
 
 use crate::deny::Forms;
+use crate::narrow::Narrowing;
 use crate::remedy;
 use crate::{Capability, DenyList, IdError, Init, InitReport, Origin, Profile, Subsystem, ToolId, shell_like};
 use std::collections::HashSet;
@@ -211,6 +212,11 @@ impl Candidate {
         }
     }
 
+    /// As it was given; any text.
+    pub(crate) fn id(&self) -> &str {
+        &self.shown
+    }
+
     fn source(&self) -> &str {
         self.shown.split('/').next().unwrap_or_default()
     }
@@ -262,6 +268,8 @@ pub struct Policy {
     withheld: Option<Init>,
     /// The names of all sources of the user's own, and what withholds every other.
     others: Option<(HashSet<String>, Init)>,
+    /// What the active skill leaves of the tools.
+    pub(crate) narrowing: Option<Narrowing>,
 }
 
 pub(crate) type StaticStep = (Rule, fn(&Policy, &Candidate) -> Result<(), Refusal>);
@@ -281,7 +289,7 @@ impl Policy {
     /// A policy from what was decided at start.
     #[must_use]
     pub fn new(deny: DenyList, init: InitReport, withheld: Option<Init>) -> Self {
-        Self { deny, init, withheld, others: None }
+        Self { deny, init, withheld, others: None, narrowing: None }
     }
 
     /// Where the names of all the user's own sources are known unread: what withholds a source of another name.
@@ -349,7 +357,10 @@ impl Policy {
     }
 
     fn deny_name(&self, tool: &Candidate) -> Result<(), Refusal> {
-        self.deny.matching_name(&tool.forms).map_or(Ok(()), |found| Err(remedy::denied_by(found)))
+        match self.deny.matching_name(&tool.forms) {
+            Some(found) => Err(remedy::denied_by(found)),
+            None => self.narrowing.as_ref().and_then(|narrowing| narrowing.refusal(tool)).map_or(Ok(()), Err),
+        }
     }
 
     fn deny_prefix(&self, tool: &Candidate) -> Result<(), Refusal> {

@@ -20,6 +20,7 @@ mod grant;
 mod guard;
 mod id;
 mod limits;
+mod narrow;
 mod net;
 mod origin;
 mod profile;

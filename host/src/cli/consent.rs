@@ -53,12 +53,13 @@ async fn record_trust(context: &Context, home: &Home, yes: bool) -> Result<ExitC
     let options = palisade::config::Options { trust_workspace: true, ..context.options.clone() };
     let mut settings = Settings::resolve(&options, home.clone())?;
     let workspace = settings.workspace.clone();
-    let named = settings.named_here();
+    let named = settings.workspace_dirs();
     let files = files_to_trust(&workspace, &named)?;
     // What is shown below is loaded from these very bytes.
     settings.workspace_trust.files = Some(Arc::new(files.clone()));
     settings.plugin_dirs.retain(|dir| dir.scope == Scope::Workspace);
     settings.hooks.retain(|hook| hook.dir.scope == Scope::Workspace);
+    settings.skill_dirs.retain(|dir| dir.scope == Scope::Workspace);
     let compiler = super::compiler();
     let load = LoadOptions { compiler: Some(&compiler), allocator: palisade::sandbox::Allocator::OnDemand, ..LoadOptions::default() };
     let host = Host::load(settings, load).await?;
@@ -68,6 +69,11 @@ async fn record_trust(context: &Context, home: &Home, yes: bool) -> Result<ExitC
     context.out.say(&format!("{shown}: {} files decide what runs here", files.len()));
     for broken in host.quarantined() {
         context.out.say(&format!("set aside: {}: {}", broken.source, clean::line(&broken.error.message, clean::TEXT)));
+    }
+    let skills: Vec<&str> = host.skills().map(|skill| skill.name.as_str()).collect();
+    for skill in host.skills() {
+        let tools = if skill.brings_tools { ", with tools" } else { "" };
+        context.out.say(&format!("the skill {} in {}{tools}: {}", skill.name, skill.shown, clean::line(&skill.description, clean::NAME)));
     }
     for entry in host.unaccepted().iter().filter(|entry| entry.scope == Scope::Workspace) {
         let argv = entry.argv().iter().map(|word| quoted(&clean::line(word, clean::NAME))).collect::<Vec<_>>().join(" ");
@@ -89,7 +95,7 @@ async fn record_trust(context: &Context, home: &Home, yes: bool) -> Result<ExitC
     }
     keep(home, &workspace.folder, files.clone(), &grants)?;
     let document = json!({
-        "workspace": shown, "trusted": true, "files": files.len(), "plugins": documents, "grants": grants,
+        "workspace": shown, "trusted": true, "files": files.len(), "plugins": documents, "skills": skills, "grants": grants,
     });
     context.out.payload(&document, || format!("trusted: {} files, {} grants; any change of a file ends it", files.len(), grants.len()))?;
     Ok(ExitCode::SUCCESS)

@@ -1,5 +1,7 @@
 //! What a person reads: payload on stdout, all else on stderr, everything from outside cleaned.
 
+use palisade::config::Scope;
+use palisade::policy::Subsystem;
 use palisade::record::{CallRecord, Decision};
 use palisade::session::Event;
 use palisade::{Error, Host, Kind, clean};
@@ -82,13 +84,18 @@ impl Output {
             self.warn(&format!("{} is quarantined ({}): {}", broken.source, broken.error.kind.name(), broken.error.message));
         }
         if host.settings().workspace_trust.typed {
-            let activated: Vec<_> = host.plugins().iter().filter(|p| p.scope == palisade::config::Scope::Workspace).collect();
+            let activated: Vec<_> = host.plugins().iter().filter(|p| p.scope == Scope::Workspace).collect();
             for plugin in &activated {
                 let (name, version) = (&plugin.manifest.name, &plugin.manifest.version);
-                line(&format!("--trust-workspace activates the plugin {name} {version} in {} (sha256:{})", plugin.folder, plugin.identity));
+                let kind = if plugin.subsystem == Subsystem::SkillInit { "tools of the skill" } else { "plugin" };
+                line(&format!("--trust-workspace activates the {kind} {name} {version} in {} (sha256:{})", plugin.folder, plugin.identity));
             }
-            if activated.is_empty() {
-                line("--trust-workspace activates nothing: palisade.toml names no plugin that loads");
+            let skills: Vec<_> = host.skills().filter(|skill| skill.scope == Scope::Workspace).collect();
+            for skill in &skills {
+                line(&format!("--trust-workspace activates the skill {} in {}", skill.name, skill.shown));
+            }
+            if activated.is_empty() && skills.is_empty() {
+                line("--trust-workspace activates nothing: palisade.toml names no plugin and no skill that loads");
             }
         }
     }

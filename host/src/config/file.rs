@@ -32,7 +32,7 @@ pub struct ConfigFile {
     /// Where plugins are.
     pub plugins: DirsTable,
     /// Where skills are.
-    pub skills: Option<Spanned<toml::Table>>,
+    pub skills: DirsTable,
     /// External MCP servers.
     pub mcp: BTreeMap<Placed, toml::Table>,
     /// Hooks.
@@ -111,7 +111,7 @@ pub struct DenyTable {
     pub prefixes: Vec<Placed>,
 }
 
-/// `[plugins]`.
+/// `[plugins]` and `[skills]`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DirsTable {

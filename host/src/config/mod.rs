@@ -32,6 +32,7 @@ pub use hooks::{AllowedCommand, HookEntry, HookEvent};
 pub use lock::{LOCK_FILE, Locked};
 pub use mcp::{Allowed, Remote, SERVERS_FILE, ServerEntry, expand, workspace_entries};
 pub use secrets::{secret, secret_file};
+pub use sources::{Scope, SourceDir};
 pub use stores::{remove_store, store_file};
 pub use trust::WorkspaceTrust;
 pub(crate) use trusted::hex;
@@ -78,32 +79,6 @@ pub struct Options {
     pub grants: Vec<String>,
     /// Limits that a person typed: they may raise what the user's config says, and never what a workspace lowered.
     pub limits: Vec<(Limit, u64)>,
-}
-
-/// Who named a source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
-    /// A flag: unpinned, with the grants of flags alone.
-    Flag,
-    /// The user's config.
-    User,
-    /// `plugin add`: pinned to the bytes that were added.
-    Added,
-    /// The workspace's file.
-    Workspace,
-}
-
-/// A folder of plugins that may be read.
-#[derive(Debug, Clone)]
-pub struct SourceDir {
-    /// The folder; of a workspace source, relative to the workspace.
-    pub folder: PathBuf,
-    /// Whether it must itself be a plugin.
-    pub single: bool,
-    /// Who named it.
-    pub scope: Scope,
-    /// Where it was named.
-    pub origin: Origin,
 }
 
 /// The folder the agent works on.
@@ -153,6 +128,8 @@ pub struct Settings {
     pub(crate) lowered: Vec<(Limit, u64)>,
     /// What may be read of plugins.
     pub plugin_dirs: Vec<SourceDir>,
+    /// What may be read of skills.
+    pub skill_dirs: Vec<SourceDir>,
     /// External MCP servers that may be started.
     pub servers: Vec<ServerEntry>,
     /// Entries of `.mcp.json` that cannot be, by their names.
@@ -190,19 +167,19 @@ impl Settings {
         &self.config
     }
 
+    /// The folders of plugins and skills that the workspace names and that count: what trust in it is about.
+    #[must_use]
+    pub fn workspace_dirs(&self) -> Vec<SourceDir> {
+        let all = self.plugin_dirs.iter().chain(&self.skill_dirs).chain(self.hooks.iter().map(|hook| &hook.dir));
+        all.filter(|dir| dir.scope == Scope::Workspace).cloned().collect()
+    }
+
     /// The user's own files that decide what is loaded, whether they are there or not.
     pub(crate) fn own_files(&self) -> Vec<PathBuf> {
         let state = &self.home.state;
         let mut files = vec![self.config.clone(), state.join("grants.json"), installed::registry(&self.home)];
         files.extend(self.servers.iter().map(|entry| entry.accepted_file(&self.home)));
         files
-    }
-
-    /// The folders of the sources that the workspace names and that count.
-    #[must_use]
-    pub fn named_here(&self) -> Vec<SourceDir> {
-        let all = self.plugin_dirs.iter().chain(self.hooks.iter().map(|hook| &hook.dir));
-        all.filter(|dir| dir.scope == Scope::Workspace).cloned().collect()
     }
 
     /// Reads the config files and merges them with the options.
@@ -239,11 +216,10 @@ impl Merge<'_> {
         let mut warnings = Vec::new();
         let (user, file): (ConfigFile, ConfigFile) = (self.user.parse()?, self.file.parse()?);
         self.refuse_in_workspace(&file)?;
-        self.refuse_unsupported(&user)?;
-        let named = self.workspace_sources(&file);
+        let (named, named_skills) = (self.workspace_sources(&file.plugins), self.workspace_sources(&file.skills));
         let (own_hooks, hooks_here) =
             (hooks::entries(&self.user, &user.hooks, Scope::User)?, hooks::entries(&self.file, &file.hooks, Scope::Workspace)?);
-        let all_named: Vec<SourceDir> = named.iter().chain(hooks_here.iter().map(|hook| &hook.dir)).cloned().collect();
+        let all_named: Vec<SourceDir> = named.iter().chain(&named_skills).chain(hooks_here.iter().map(|hook| &hook.dir)).cloned().collect();
         let trust = trust::decide(self.options, &self.home, &self.workspace, &file, &self.file, &all_named)?;
         let mut limits = Limits::default();
         self.user.limits(&user.limits, |limit, value| {
@@ -272,29 +248,37 @@ impl Merge<'_> {
         deny.unite(profile.deny.clone());
 
         let mut own = self.own_sources(&user)?;
+        let own_skills = self.own_dirs(&user.skills, "skills.dirs")?;
         let pins = self.added(&mut own)?;
         // Only whether it is there is asked.
         let there = self.workspace.unusable.is_none() && self.workspace.folder.has(SERVERS_FILE);
         let listed = there.then(|| Origin::File { name: SERVERS_FILE.to_owned(), line: 1 });
         let trustable = trust::check(&self.workspace, &file, &self.file);
-        let hooked = trust::Hooked { own: own_hooks.len(), named: hooks_here.first().map(|hook| hook.origin().clone()) };
-        let sources = trust::Sources { own: &own, servers: user.mcp.len(), named: &named, listed, hooked };
+        let sources = trust::Sources {
+            own: &own,
+            own_skills: &own_skills,
+            servers: user.mcp.len(),
+            named: &named,
+            named_skills: &named_skills,
+            listed,
+            own_hooks: own_hooks.len(),
+            named_hooks: hooks_here.first().map(|hook| hook.origin().clone()),
+        };
         let (init, withheld, others) = trust::init(&profile, &trust, &trustable, &sources, &file, &self.file);
-        let plugins = profile.subsystems.contains(&Subsystem::PluginInit);
         let base = match user.session.as_ref().and_then(|s| s.get_ref().dir.as_ref()) {
             Some(dir) => {
                 absolute(dir.get_ref()).ok_or_else(|| self.user.error(dir.span().start, "`session.dir` is not an absolute path"))?
             }
             None => self.home.state.join("sessions"),
         };
-        let mut grants = grants::Grants::new(
-            &self.home,
-            &base,
-            &self.workspace,
-            &self.user_path,
-            own.iter().chain(&all_named).chain(own_hooks.iter().map(|hook| &hook.dir)),
-        );
-        let plugin_dirs: Vec<SourceDir> = own.into_iter().filter(|_| plugins).chain(named.into_iter().filter(|_| trust.trusted)).collect();
+        let all = own.iter().chain(&own_skills).chain(&all_named).chain(own_hooks.iter().map(|hook| &hook.dir));
+        let mut grants = grants::Grants::new(&self.home, &base, &self.workspace, &self.user_path, all);
+        let counting = |subsystem, own: Vec<SourceDir>, named: Vec<SourceDir>| {
+            let runs = profile.subsystems.contains(&subsystem);
+            own.into_iter().filter(|_| runs).chain(named.into_iter().filter(|_| trust.trusted)).collect()
+        };
+        let plugin_dirs = counting(Subsystem::PluginInit, own, named);
+        let skill_dirs = counting(Subsystem::SkillInit, own_skills, named_skills);
         for text in &self.options.grants {
             grants.flag(text)?;
         }
@@ -336,6 +320,7 @@ impl Merge<'_> {
             limits,
             lowered,
             plugin_dirs,
+            skill_dirs,
             servers,
             broken_servers,
             hooks,
@@ -368,15 +353,6 @@ impl Merge<'_> {
                 .file
                 .error(at, &format!("`{key}` may not stand in a workspace file"))
                 .hint("a workspace may deny, lower limits and name sources; put this into your own config")),
-        }
-    }
-
-    /// What this version knows and cannot do is an error where it would count.
-    fn refuse_unsupported(&self, user: &ConfigFile) -> Result<(), Error> {
-        let found = [user.skills.as_ref().map(|v| ("skills", v.span().start))];
-        match found.into_iter().flatten().next() {
-            None => Ok(()),
-            Some((key, at)) => Err(self.user.error(at, &format!("`{key}`: this version does not run it; remove the key"))),
         }
     }
 

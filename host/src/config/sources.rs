@@ -1,10 +1,36 @@
-//! The folders of plugins that flags, files and `plugin add` name.
+//! The folders of plugins and skills that flags and files name, and by whom each was named.
 
-use super::file::{ConfigFile, Placed};
-use super::{Merge, Scope, SourceDir, absolute, installed, shown};
+use super::file::{DirsTable, Placed};
+use super::{ConfigFile, Merge, absolute, installed, shown};
 use crate::error::Error;
 use palisade_policy::{Identity, Origin};
 use std::path::PathBuf;
+
+/// Who named a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// A flag: unpinned, with the grants of flags alone.
+    Flag,
+    /// The user's config.
+    User,
+    /// `plugin add`: pinned to the bytes that were added.
+    Added,
+    /// The workspace's file.
+    Workspace,
+}
+
+/// A folder of plugins or skills that may be read.
+#[derive(Debug, Clone)]
+pub struct SourceDir {
+    /// The folder; of a workspace source, relative to the workspace.
+    pub folder: PathBuf,
+    /// Whether it must itself be one.
+    pub single: bool,
+    /// Who named it.
+    pub scope: Scope,
+    /// Where it was named.
+    pub origin: Origin,
+}
 
 impl Merge<'_> {
     /// The user's own sources: flags, then config.
@@ -13,13 +39,18 @@ impl Merge<'_> {
             |folder: &PathBuf, single, flag| SourceDir { folder: folder.clone(), single, scope: Scope::Flag, origin: Origin::Flag(flag) };
         let mut sources: Vec<SourceDir> = self.options.plugins.iter().map(|f| flag(f, true, "--plugin")).collect();
         sources.extend(self.options.plugin_dirs.iter().map(|f| flag(f, false, "--plugin-dir")));
-        for dir in &user.plugins.dirs {
-            let at = dir.span().start;
-            let folder =
-                absolute(dir.get_ref()).ok_or_else(|| self.user.error(at, "`plugins.dirs`: write an absolute path, or one from ~/"))?;
-            sources.push(SourceDir { folder, single: false, scope: Scope::User, origin: self.user.origin(at) });
-        }
+        sources.extend(self.own_dirs(&user.plugins, "plugins.dirs")?);
         Ok(sources)
+    }
+
+    pub(super) fn own_dirs(&self, table: &DirsTable, key: &str) -> Result<Vec<SourceDir>, Error> {
+        let one = |dir: &Placed| {
+            let at = dir.span().start;
+            let refuse = || self.user.error(at, &format!("`{key}`: write an absolute path, or one from ~/"));
+            let folder = absolute(dir.get_ref()).ok_or_else(refuse)?;
+            Ok(SourceDir { folder, single: false, scope: Scope::User, origin: self.user.origin(at) })
+        };
+        table.dirs.iter().map(one).collect()
     }
 
     /// The plugins that were added, as sources, and what each must be.
@@ -35,13 +66,13 @@ impl Merge<'_> {
         Ok(pins)
     }
 
-    pub(super) fn workspace_sources(&self, file: &ConfigFile) -> Vec<SourceDir> {
+    pub(super) fn workspace_sources(&self, table: &DirsTable) -> Vec<SourceDir> {
         let one = |dir: &Placed| SourceDir {
             folder: PathBuf::from(dir.get_ref().trim_start_matches("./").trim_end_matches('/')),
             single: false,
             scope: Scope::Workspace,
             origin: self.file.origin(dir.span().start),
         };
-        file.plugins.dirs.iter().map(one).collect()
+        table.dirs.iter().map(one).collect()
     }
 }

@@ -7,7 +7,7 @@ use crate::config::{AllowedCommand, HookEntry, HookEvent, Scope, Settings};
 use crate::error::{Error, Kind};
 use crate::plugins::{self, Plugin, Watcher};
 use crate::remedy::{granting, missing};
-use crate::sandbox::{Sandbox, World, hooks};
+use crate::sandbox::{Sandbox, hooks};
 use palisade_policy::{Identity, Init};
 use std::collections::HashSet;
 use std::path::Path;
@@ -114,7 +114,7 @@ async fn ready(
     entry: &HookEntry,
     with: &With<'_>,
 ) -> Result<(Plugin, Result<Vec<HookEvent>, Error>), Error> {
-    let source = plugins::load_component(settings, sandbox, &entry.dir, World::Hook, with.watcher).await?;
+    let source = plugins::load_hook(settings, sandbox, &entry.dir, with.watcher).await?;
     let wanted = wanted(settings, &source, entry, with.first).await;
     Ok((source, wanted))
 }

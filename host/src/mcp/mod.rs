@@ -14,6 +14,7 @@ mod remote;
 mod scratch;
 mod server;
 mod sessions;
+mod skills;
 mod start;
 mod web;
 

@@ -104,6 +104,37 @@ pub struct InitState {
     pub reason: String,
 }
 
+/// The skill that narrowed a session's tools, and its text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ActiveSkill {
+    /// Its name.
+    pub name: String,
+    /// Its `SKILL.md`, as an operator reads it.
+    pub source: String,
+    /// What it is for.
+    pub description: String,
+    /// What it says, redacted.
+    pub text: String,
+    /// The ids it leaves; `None` where it leaves all.
+    pub tools: Option<Vec<String>>,
+    /// What it names that is no tool here.
+    pub ignored: Vec<String>,
+}
+
+/// The skill that is active in a host.
+fn active(host: &Host) -> Option<ActiveSkill> {
+    let skill = host.active_skill()?;
+    let left = host.left_by(skill);
+    Some(ActiveSkill {
+        name: skill.name.clone(),
+        source: format!("{}/{}", skill.shown, crate::skills::FILE),
+        description: redact::text(&skill.description).into_owned(),
+        text: redact::text(&skill.text).into_owned(),
+        tools: left.tools,
+        ignored: left.ignored,
+    })
+}
+
 /// What came of a session: the JSON of `run`, and the source of its report.
 #[derive(Debug, Clone, Serialize)]
 pub struct RunResult {
@@ -117,6 +148,8 @@ pub struct RunResult {
     pub trusted: bool,
     /// The four subsystems.
     pub init: BTreeMap<&'static str, InitState>,
+    /// The active skill.
+    pub skill: Option<ActiveSkill>,
     /// The turns that ran.
     pub turns: Vec<TurnResult>,
     /// All denials of all turns.
@@ -202,6 +235,7 @@ impl Session {
             profile: stored.profile.clone(),
             trusted: init.values().any(|s| s.enabled),
             init,
+            skill: active(&host),
             turns: Vec::new(),
             permission_denials: Vec::new(),
             usage: Usage::default(),
