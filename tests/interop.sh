@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What needs programs from elsewhere: system call traces, the README's first plugin, MCP clients and servers in Python and Node,
-# the protocol's conformance suite. What is missing is skipped and counted; what is there must hold.
+# the protocol's conformance suite, skills of others. What is missing is skipped and counted; what is there must hold.
 # What is fetched stays in a folder of this user's cache, for the next time.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
@@ -41,7 +41,7 @@ if command -v strace >/dev/null; then
   # shellcheck source=tests/interop_trace.sh
   . tests/interop_trace.sh
 else
-  skip "strace is not installed (12 checks)"
+  skip "strace is not installed (16 checks)"
 fi
 
 # The README's first plugin, as it stands there.
@@ -93,6 +93,8 @@ fi
 # Whatever is started by a name finds this one.
 if [ -n "$node" ]; then PATH=$(dirname "$node"):$PATH; fi
 
+# shellcheck source=tests/interop_skills.sh
+. tests/interop_skills.sh
 # shellcheck source=tests/interop_clients.sh
 . tests/interop_clients.sh
 if [ -n "$node" ]; then

@@ -13,12 +13,12 @@ const NESTED: &str = "PALISADE_NESTED";
 
 /// A process to be.
 #[derive(Debug)]
-pub(super) struct Start {
-    pub(super) fence: Fence,
-    pub(super) argv: Vec<OsString>,
-    pub(super) env: Vec<(String, String)>,
+pub(crate) struct Start {
+    pub(crate) fence: Fence,
+    pub(crate) argv: Vec<OsString>,
+    pub(crate) env: Vec<(String, String)>,
     /// Where it starts.
-    pub(super) folder: PathBuf,
+    pub(crate) folder: PathBuf,
     /// What it reads besides what its entry names.
     pub(super) reads: Vec<PathBuf>,
     /// Keeps its folder for what is temporary, as long as it is open.
@@ -40,7 +40,7 @@ impl Start {
     ///
     /// # Errors
     /// One sentence: what is not there, or why it may not be started.
-    pub(super) fn prepare(entry: &ServerEntry, home: &Home, workspace: &Path, limits: &Limits) -> Result<Self, String> {
+    pub(crate) fn prepare(entry: &ServerEntry, home: &Home, workspace: &Path, limits: &Limits) -> Result<Self, String> {
         if std::env::var_os(NESTED).is_some() {
             return Err("this Palisade was itself started by one as an MCP server, which starts no second level".to_owned());
         }

@@ -68,6 +68,11 @@ impl Child {
         self.process.try_wait().is_ok_and(|status| status.is_some())
     }
 
+    /// How it ended, where it has: its exit code, or 1 after a signal.
+    pub(crate) fn code(&mut self) -> Option<i32> {
+        self.process.try_wait().ok().flatten().map(|status| status.code().unwrap_or(1))
+    }
+
     /// Ends the server and all it started, and waits for that. Whoever asks has closed its standard input.
     pub(crate) fn end(mut self) {
         if self.wait(QUIET) {
