@@ -103,7 +103,7 @@ if [ -n "$node" ]; then
   # shellcheck source=tests/interop_conformance.sh
   . tests/interop_conformance.sh
 else
-  skip "external servers and the conformance suite need Node 22 and npm (44 checks): $(tail -n 1 "$home/npm" 2>/dev/null)"
+  skip "external servers and the conformance suite need Node 22 and npm (46 checks): $(tail -n 1 "$home/npm" 2>/dev/null)"
 fi
 
 echo "$passed passed, $failed failed, $skipped skipped"

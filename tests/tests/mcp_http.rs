@@ -405,7 +405,7 @@ fn nothing_of_a_session_that_was_ended_is_left() {
 fn nothing_of_a_client_that_listened_and_went_away_is_left() {
     let (world, plugin) = patient();
     let server = Server::start(&world, &["--profile", "trusted", "--plugin-dir", &plugins(), "--plugin", &plugin]);
-    let mut rounds = |times: usize| {
+    let rounds = |times: usize| {
         for _ in 0..times {
             let mut client = server.client(NEW);
             client.send("subscriptions/listen", &json!({"notifications": {"toolsListChanged": true}}));
