@@ -41,7 +41,7 @@ if command -v strace >/dev/null; then
   # shellcheck source=tests/interop_trace.sh
   . tests/interop_trace.sh
 else
-  skip "strace is not installed (16 checks)"
+  skip "strace is not installed (21 checks)"
 fi
 
 # The README's first plugin, as it stands there.
@@ -95,6 +95,8 @@ if [ -n "$node" ]; then PATH=$(dirname "$node"):$PATH; fi
 
 # shellcheck source=tests/interop_skills.sh
 . tests/interop_skills.sh
+# shellcheck source=tests/interop_hooks.sh
+. tests/interop_hooks.sh
 # shellcheck source=tests/interop_clients.sh
 . tests/interop_clients.sh
 if [ -n "$node" ]; then

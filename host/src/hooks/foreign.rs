@@ -228,7 +228,7 @@ fn for_a_shell(command: &str) -> Option<char> {
             (None, '\'' | '"') => quote = Some(c),
             (Some(open), close) if open == close => quote = None,
             (None, c) if "|&;<>()$`*?[]{}~!#\n".contains(c) => return Some(c),
-            (Some('"'), '$' | '`' | '!') => return Some(c),
+            (Some('"'), '$' | '`') => return Some(c),
             _ => {}
         }
     }
