@@ -103,6 +103,7 @@ pub(crate) struct HookRun<'a> {
     pub(crate) name: &'a str,
     pub(crate) identity: Option<&'a Identity>,
     pub(crate) event: &'static str,
+    /// Registered, or cleaned as that of a denial.
     pub(crate) tool: &'a str,
     pub(crate) verdict: &'static str,
     pub(crate) reason: Option<&'a str>,
@@ -155,13 +156,12 @@ impl Audit {
 
     /// Writes what a hook said.
     pub(crate) fn hook(&self, run: &HookRun<'_>) -> Result<(), Error> {
-        let tool = redact::line(run.tool, clean::NAME);
         let body = |line: &mut Vec<u8>| {
             line.extend_from_slice(b",\"event\":\"hook\"");
             text(line, "hook", run.name);
             text(line, "on", run.event);
-            if !tool.is_empty() {
-                text(line, "tool", &tool);
+            if !run.tool.is_empty() {
+                text(line, "tool", run.tool);
             }
             text(line, "verdict", run.verdict);
             if let Some(reason) = run.reason {
