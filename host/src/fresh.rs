@@ -58,9 +58,10 @@ impl Seen {
             }
         }
         for dir in &settings.skill_dirs {
+            let mut left = SKILL_FILES;
             match dir.scope {
-                Scope::Workspace => deep(&root.join(&dir.folder), SKILL_DEPTH, &mut SKILL_FILES.clone(), &mut workspace),
-                _ => deep(&dir.folder, SKILL_DEPTH, &mut SKILL_FILES.clone(), &mut own),
+                Scope::Workspace => deep(&root.join(&dir.folder), SKILL_DEPTH, &mut left, &mut workspace),
+                _ => deep(&dir.folder, SKILL_DEPTH, &mut left, &mut own),
             }
         }
         let mut trust = DefaultHasher::new();

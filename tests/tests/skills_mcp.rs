@@ -199,6 +199,10 @@ fn skills_that_change_while_they_are_served_are_told_of() {
     world.write("home/skills/helper/references/deep/new.md", "new");
     server.hears(RESOURCES);
     assert_eq!(read(&mut server, "skill://helper/references/deep/new.md")["text"], "new");
+    // In a folder that is there already, too.
+    world.write("home/skills/helper/references/deep/newer.md", "newer");
+    server.hears(RESOURCES);
+    assert_eq!(read(&mut server, "skill://helper/references/deep/newer.md")["text"], "newer");
     world.skill_at("home/skills", "helper", "", "Other text.\n");
     server.hears(PROMPTS);
     assert_eq!(
