@@ -136,6 +136,8 @@ impl Store {
             return Ok(Some(&open.0));
         }
         let shown = |error: io::Error| Fault::Store(error.to_string());
+        // What a process left that was killed while it made a store.
+        self.path.parent().map(crate::files::sweep);
         let file = match open_private(&self.path).map_err(shown)? {
             None if make => {
                 create(&self.path)?;
@@ -247,8 +249,6 @@ fn create(path: &Path) -> Result<(), Fault> {
     let shown = |error: io::Error| Fault::Store(error.to_string());
     let folder = path.parent().unwrap_or(path);
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(shown)?;
-    // What a killed process left of a new one.
-    crate::files::sweep(folder);
     for _ in 0..crate::files::TRIES {
         let fresh = crate::files::unfinished(path).map_err(shown)?;
         open(fresh.reopen().map_err(shown)?)?.close()?;
