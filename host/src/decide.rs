@@ -59,8 +59,11 @@ impl Host {
                 return Ok((budgeted.guards(tool.clone(), given.clone(), verdict)?, given));
             }
             let Some((next, replaced)) = round.ended() else {
+                // They took their time, and what the workspace names may have been withdrawn meanwhile.
+                self.held(tool).map_or(Ok(()), Err)?;
                 return Ok((budgeted.guards(tool.clone(), given.clone(), Verdict::pass())?, given));
             };
+            around.replaced = Some(replaced.clone());
             let checked = arguments(tool, &replaced).told(|why| format!("a guard put others in the place of the arguments, and {why}"));
             budgeted = budgeted.replaced().arguments(checked)?.budget(budget.clone())?;
             (round, given) = (next, replaced);

@@ -142,7 +142,7 @@ impl Host {
         let with = hooks::With {
             sandbox: sandbox.as_deref(),
             watcher: options.watcher,
-            first: options.before.map(|host| &*host.first),
+            before: options.before.map(|host| &host.hooks),
             program: options.compiler.unwrap_or(&this),
         };
         let hooks = hooks::load(&settings, &with).await;
@@ -151,7 +151,6 @@ impl Host {
         let denials = options.before.map(|host| host.denials.clone()).unwrap_or_default();
         let servers = servers(&settings, &options, &mut loaded);
         let own = loaded.plugins.iter().filter(|plugin| plugin.scope == config::Scope::User).map(|plugin| plugin.identity);
-        let own = own.chain(hooks.all.iter().filter_map(|hook| Some(hook.source.as_ref()?.identity)));
         let first = options.before.map_or_else(|| Arc::new(own.collect()), |host| host.first.clone());
         let registered = register(&settings, loaded, servers, active.as_deref(), &first);
         let Registered { policy, tools, by_mcp_name, plugins, servers, held, quarantined, warnings: more } = registered;
@@ -297,9 +296,13 @@ impl Host {
     /// The denial of a call, in the audit log too. Where that cannot be written it stands all the same, and the error is for
     /// the operator.
     pub fn denied(&self, id: &str, refusal: Refusal, arguments: Option<&[u8]>) -> (Denial, Option<Error>) {
+        self.refused(id, refusal, arguments, None)
+    }
+
+    fn refused(&self, id: &str, refusal: Refusal, arguments: Option<&[u8]>, replaced: Option<&[u8]>) -> (Denial, Option<Error>) {
         let denial = self.denial(id, refusal);
         let identity = self.by_id.get(id).map(|tool| tool.provider.identity());
-        let written = self.audit.as_ref().map(|audit| audit.denied(&denial, identity, arguments));
+        let written = self.audit.as_ref().map(|audit| audit.denied(&denial, identity, arguments, replaced));
         (denial, written.and_then(Result::err))
     }
 
@@ -314,7 +317,7 @@ impl Host {
         let start = Instant::now();
         let mut told = Vec::new();
         let watched = run.clone();
-        let mut around = Around { audit: self.audit.as_deref(), run: &watched, told: &mut told };
+        let mut around = Around { audit: self.audit.as_deref(), run: &watched, told: &mut told, replaced: None };
         let mut record = match self.decide(&call, budget, &mut around).await {
             Ok((authorized, arguments)) => {
                 let gate = start.elapsed();
@@ -332,8 +335,10 @@ impl Host {
                     around.told.push("a guard put others in the place of its arguments".to_owned());
                 }
                 recorded(&Decision { tool: call.id.clone(), denial: None, gate, unrecorded: None });
+                let heard = Instant::now();
                 self.hooks.starts(&call.id, &arguments, &mut around).await;
-                let (mut record, refused) = dispatch(authorized, run, start, gate).await;
+                // What observers took is nobody's time.
+                let (mut record, refused) = dispatch(authorized, run, start + heard.elapsed(), gate).await;
                 self.tell(&mut record, refused);
                 record.unrecorded = running.and_then(|running| running.ended(&record).err());
                 self.hooks.ended(&record, &mut around).await;
@@ -346,7 +351,7 @@ impl Host {
             }
             Err(Stop::Refused(refusal)) => {
                 let gate = start.elapsed();
-                let (denial, unrecorded) = self.denied(&call.id, refusal, Some(&call.arguments));
+                let (denial, unrecorded) = self.refused(&call.id, refusal, Some(&call.arguments), around.replaced.as_deref());
                 recorded(&Decision { tool: denial.tool.clone(), denial: Some(&denial), gate, unrecorded: unrecorded.as_ref() });
                 self.hooks.denied(&denial, &mut around).await;
                 let lane = self.by_id.get(&call.id).map_or("wasm", |tool| tool.provider.lane());
@@ -370,7 +375,7 @@ impl Host {
     /// [`Kind::Io`] where the run of a guard cannot be recorded.
     pub async fn prompt(&self, prompt: &str, run: &Run) -> Result<(Option<Denial>, Vec<String>), Error> {
         let mut told = Vec::new();
-        let mut around = Around { audit: self.audit.as_deref(), run, told: &mut told };
+        let mut around = Around { audit: self.audit.as_deref(), run, told: &mut told, replaced: None };
         let refusal = match self.hooks.prompt(prompt, &mut around).await? {
             Ok(()) => return Ok((None, told)),
             Err(verdict) => verdict.refusal(Rule::Guard),
@@ -385,21 +390,22 @@ impl Host {
     /// Tells the observers of a denial that no call came to.
     pub async fn observe_denied(&self, denial: &Denial, run: &Run) -> Vec<String> {
         let mut told = Vec::new();
-        self.hooks.denied(denial, &mut Around { audit: self.audit.as_deref(), run, told: &mut told }).await;
+        self.hooks.denied(denial, &mut Around { audit: self.audit.as_deref(), run, told: &mut told, replaced: None }).await;
         told
     }
 
     /// Tells the observers that a session begins or ends.
     pub async fn observe_session(&self, event: HookEvent, id: &str) -> Vec<String> {
         let mut told = Vec::new();
-        let mut around = Around { audit: self.audit.as_deref(), run: &Run::default(), told: &mut told };
+        let mut around = Around { audit: self.audit.as_deref(), run: &Run::default(), told: &mut told, replaced: None };
         self.hooks.session(event, id, &self.settings.profile.name, &mut around).await;
         told
     }
 
     /// Keeps the guards of a host before this one that the workspace took away.
     pub(crate) fn keep_guards(&mut self, before: &Self) {
-        let same = |a: &Hook, b: &Hook| a.entry.dir.folder == b.entry.dir.folder && a.entry.tools == b.entry.tools && a.events == b.events;
+        let facts = |hook: &Hook| (hook.entry.guard, hook.entry.dir.folder.clone(), hook.entry.tools.clone(), hook.events.clone());
+        let same = |a: &Hook, b: &Hook| facts(a) == facts(b);
         let lost = before.hooks.all.iter().filter(|hook| hook.entry.guard && hook.entry.dir.scope == config::Scope::Workspace);
         let lost: Vec<_> = lost.filter(|hook| !self.hooks.all.iter().any(|now| same(now, hook))).cloned().collect();
         self.hooks.all.extend(lost);

@@ -77,6 +77,11 @@ fn what_a_guard_denies_or_gives_no_clear_answer_to_never_runs() {
     world.palisade(&["audit", "verify"]).expect(0);
 }
 
+/// How long a code in a decision is.
+fn code_of(decision: &Value, key: &str) -> usize {
+    decision["decision"][key].as_str().unwrap_or_default().len()
+}
+
 #[test]
 fn arguments_that_a_guard_replaced_pass_the_gate_again_and_the_log_has_both_codes() {
     let world = guards(&["first", "second"]);
@@ -85,9 +90,12 @@ fn arguments_that_a_guard_replaced_pass_the_gate_again_and_the_log_has_both_code
     assert_eq!(record.json()["content"][0]["value"]["words"], 3);
     let shown = world.palisade(&["--format", "json", "audit", "show"]).expect(0).json();
     let decision = shown["entries"].as_array().unwrap().iter().rev().find(|r| r["decision"]["event"] == "decision").unwrap();
-    let code = |key: &str| decision["decision"][key].as_str().map(str::len);
-    assert_eq!((code("arguments"), code("given")), (Some(64), Some(64)), "{shown}");
+    assert_eq!((code_of(decision, "arguments"), code_of(decision, "given")), (64, 64), "{shown}");
     assert_ne!(decision["decision"]["arguments"], decision["decision"]["given"]);
+    denied(count(&world, "first:unknown"));
+    let shown = world.palisade(&["--format", "json", "audit", "show"]).expect(0).json();
+    let decision = shown["entries"].as_array().unwrap().iter().rev().find(|r| r["decision"]["event"] == "decision").unwrap();
+    assert_eq!((code_of(decision, "arguments"), code_of(decision, "replaced")), (64, 64), "{decision}");
     // The very same bytes are no replacement, so nothing is asked twice.
     let same = count(&world, "first:same").expect(0);
     assert_eq!(same.stderr.matches("hook first: warn: before").count(), 1);
@@ -230,6 +238,13 @@ fn while_it_is_served_the_user_ends_a_hook_at_once_and_the_workspace_keeps_its_g
     until("a hook that was switched on does not deny", || !runs("second:deny"));
     world.user_config("");
     until("a hook that was removed still denies", || runs("second:deny"));
+    // A new one counts at once; one that is another by now is held, and denies what it guards.
+    let third = world.plugin_at("hooks", "third", &guest("hook_second"), "");
+    world.user_config(&own.replace(&world.path("hooks/second").display().to_string(), &third.display().to_string()));
+    until("a hook that was added does not deny", || !runs("second:deny"));
+    assert!(runs("a"));
+    world.plugin_at("hooks", "third", &guest("hook_second"), "[limits]\nmemory = \"1MiB\"\n");
+    until("a hook that changed while it was served still answers", || !runs("a"));
     server.close();
 }
 
@@ -261,11 +276,15 @@ fn an_observer_hears_what_it_subscribed_to_in_order_and_changes_nothing() {
             "first: warn: before text-stats/count {\"text\":\"first:deny\"}",
             "first: warn: after text-stats/count Outcome::Ok, 1 pieces",
             "first: warn: prompt /shell/bash {\"command\": \"id\"}",
-            "first: warn: denied shell/bash by shell-gate (built-in)",
-            "second: warn: denied shell/bash by shell-gate (built-in)",
+            "first: warn: denied shell/bash by shell-gate (built-in): its id contains `bash`; no flag, file or profile allows it",
+            "second: warn: denied shell/bash by shell-gate (built-in): its id contains `bash`; no flag, file or profile allows it",
             "first: warn: end under trusted",
         ]
     );
+    // Why arguments are denied quotes them, and nobody told this one arguments.
+    let quoted = call(&world, "text-stats/count", &json!({"text": "a", "hidden": 1})).expect(3);
+    let line = "second: warn: denied text-stats/count by arguments (built-in): they are too large, not strict JSON, or not valid";
+    assert!(quoted.stderr.contains(line) && quoted.stderr.contains("'hidden' was unexpected"), "{}", quoted.stderr);
     // One that fails is reported, and the call has run.
     for (act, why) in [("trap", "trap: the component trapped"), ("loop", "limit-time: it was stopped after 1s")] {
         let answer = count(&world, &format!("first:{act}")).expect(0);
@@ -404,3 +423,38 @@ static HOSTS: std::sync::LazyLock<[Host; 2]> = std::sync::LazyLock::new(|| {
         runtime.block_on(Host::load(settings, load)).unwrap()
     })
 });
+
+#[test]
+fn calls_that_fill_every_place_keep_no_guard_from_answering() {
+    let world = World::new();
+    let folder = world.plugin_at("hooks", "first", &guest("hook_first"), "");
+    let entry = format!("[[hooks]]\ndir = \"{}\"\nkind = \"guard\"\nevents = [\"before-call\"]\n", folder.display());
+    world.write("home/config.toml", entry + "[limits]\nin_flight = 2\nin_flight_source = 2\ntime = \"4s\"\n");
+    let options = Options {
+        profile: Some("trusted".to_owned()),
+        workspace: Some(world.workspace()),
+        plugins: vec![world.plugin("guest", &guest("guest"), ""), example("text-stats")],
+        ..Options::default()
+    };
+    let settings = Settings::resolve(&options, Home::at(&world.path("home")).unwrap()).unwrap();
+    let compiler = binary();
+    let load = LoadOptions { allocator: Allocator::Pool(2), compiler: Some(&compiler), ..LoadOptions::default() };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
+    runtime.block_on(async {
+        let host = std::sync::Arc::new(Host::load(settings, load).await.unwrap());
+        let call = |id: &'static str, arguments: &'static str| {
+            let host = host.clone();
+            tokio::spawn(async move { host.call(ToolCall::new(id, arguments), Verdict::pass(), Run::default(), |_| {}).await.unwrap() })
+        };
+        let waiting = [call("guest/sleep", "{\"ms\": 3000}"), call("guest/sleep", "{\"ms\": 3000}")];
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        // Every place is taken for longer than a guard may take, and the guard answers all the same.
+        let denied = call("text-stats/count", "{\"text\": \"first:deny\"}").await.unwrap();
+        assert_eq!(denied.denial.unwrap().reason, "the guard first says: the first does not want it");
+        let mut ended = 0;
+        for one in waiting {
+            ended += u32::from(one.await.unwrap().error.is_none());
+        }
+        assert_eq!(ended, 2);
+    });
+}

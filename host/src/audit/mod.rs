@@ -58,8 +58,8 @@ pub fn folder(home: &Home) -> PathBuf {
 /// What the key of the arguments is derived for, so that it is no other key.
 const PURPOSE: &[u8] = b"palisade audit log: arguments of calls, version 1";
 
-/// The reason of a denial by the rule `arguments`.
-const ARGUMENTS: &str = "they are too large, not strict JSON, or not valid against the tool's schema";
+/// The reason of a denial by the rule `arguments`, for those who are not told arguments.
+pub(crate) const ARGUMENTS: &str = "they are too large, not strict JSON, or not valid against the tool's schema";
 
 type Hex = [u8; 64];
 type Keyed = Hmac<Sha256>;
@@ -137,13 +137,24 @@ impl Audit {
     }
 
     /// Writes that a call was denied; a match that was denied before it had arguments has none.
-    pub(crate) fn denied(&self, denial: &Denial, identity: Option<&Identity>, arguments: Option<&[u8]>) -> Result<(), Error> {
+    /// `replaced` is what a guard put in the place of the arguments.
+    pub(crate) fn denied(
+        &self,
+        denial: &Denial,
+        identity: Option<&Identity>,
+        arguments: Option<&[u8]>,
+        replaced: Option<&[u8]>,
+    ) -> Result<(), Error> {
+        let replaced = replaced.map(|replaced| self.mac(replaced)).transpose()?;
         let body = |line: &mut Vec<u8>| {
             let _ = write!(line, ",\"denial\":{}", denial.number);
             text(line, "rule", &denial.rule);
             text(line, "source", &denial.source);
             // What is wrong with arguments is told by quoting them, and they are in no record.
             text(line, "reason", if denial.rule == Rule::Arguments.name() { ARGUMENTS } else { &denial.reason });
+            if replaced.is_some() {
+                optional(line, "replaced", replaced.as_ref());
+            }
         };
         self.decision(&denial.tool, "deny", identity, arguments, body).map(drop)
     }

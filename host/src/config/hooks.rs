@@ -9,6 +9,9 @@ use crate::error::Error;
 use palisade_policy::{IdPattern, Init, Origin};
 use std::path::PathBuf;
 
+/// Most entries of a file: a call waits for each guard in turn.
+const MOST: usize = 64;
+
 /// Something that happens, and that a hook may hear of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum HookEvent {
@@ -100,6 +103,9 @@ impl HookEntry {
 
 /// The hooks of a file that are not switched off.
 pub(super) fn entries(source: &Source<'_>, tables: &[toml::Spanned<HookTable>], scope: Scope) -> Result<Vec<HookEntry>, Error> {
+    if let Some(more) = tables.get(MOST) {
+        return Err(source.error(more.span().start, &format!("`hooks`: more than {MOST} entries")));
+    }
     let on = tables.iter().filter(|table| table.get_ref().enabled);
     let one = |table: &toml::Spanned<HookTable>| match &table.get_ref().from {
         Some(from) => commands(source, table.get_ref(), from, scope),

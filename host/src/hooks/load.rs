@@ -9,7 +9,6 @@ use crate::plugins::{self, Plugin, Watcher};
 use crate::remedy::{granting, missing};
 use crate::sandbox::{Sandbox, hooks};
 use palisade_policy::{Identity, Init};
-use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,8 +17,8 @@ pub(crate) struct With<'a> {
     /// Runs components; where there is none, no hook is one.
     pub(crate) sandbox: Option<&'a Sandbox>,
     pub(crate) watcher: Option<&'a dyn Watcher>,
-    /// The user's own that were there when serving began; another one of them waits for the next start.
-    pub(crate) first: Option<&'a HashSet<Identity>>,
+    /// Those of a host that this one takes the place of: one of the user's that is another by now waits for the next start.
+    pub(crate) before: Option<&'a Hooks>,
     /// The program that supervises native commands.
     pub(crate) program: &'a Path,
 }
@@ -39,7 +38,7 @@ pub(crate) async fn load(settings: &Settings, with: &With<'_>) -> Hooks {
 fn broken(entry: HookEntry, error: Error) -> Hook {
     // What it would have narrowed is not known, so all of its entry is guarded.
     let events = entry.events.clone();
-    Hook { entry, source: None, command: None, foreign: None, broken: Some(error), events }
+    Hook { entry, source: None, command: None, foreign: None, broken: Some(error), known: None, events }
 }
 
 fn withheld(init: &Init) -> Error {
@@ -55,12 +54,22 @@ async fn component(settings: &Settings, with: &With<'_>, entry: HookEntry) -> Ho
     };
     match loaded {
         Err(error) => broken(entry, error),
-        Ok((source, Err(error))) => Hook { source: Some(Arc::new(source)), ..broken(entry, error) },
+        Ok((source, Err(error))) => {
+            let known = known(&entry, with).unwrap_or(source.identity);
+            Hook { source: Some(Arc::new(source)), known: Some(known), ..broken(entry, error) }
+        }
         Ok((source, Ok(wanted))) => {
             let events = entry.events.iter().copied().filter(|event| wanted.contains(event)).collect();
-            Hook { entry, source: Some(Arc::new(source)), command: None, foreign: None, broken: None, events }
+            let known = Some(source.identity);
+            Hook { entry, source: Some(Arc::new(source)), command: None, foreign: None, broken: None, known, events }
         }
     }
+}
+
+/// What a hook of that folder was, where it was let in before.
+fn known(entry: &HookEntry, with: &With<'_>) -> Option<Identity> {
+    let before = with.before.into_iter().flat_map(|hooks| &hooks.all);
+    before.filter(|hook| hook.entry.dir.scope == entry.dir.scope && hook.entry.dir.folder == entry.dir.folder).find_map(|hook| hook.known)
 }
 
 /// The entries of a `hooks.json`. One that nobody allowed is listed, hears nothing and guards nothing.
@@ -96,7 +105,7 @@ fn commands(settings: &Settings, with: &With<'_>, entry: &HookEntry, allowed: &[
             events.clear();
         }
         let entry = HookEntry { guard, events: events.clone(), tools, ..entry.clone() };
-        hooks.push(Hook { entry, source: None, command, foreign: Some(one.clone()), broken: error, events });
+        hooks.push(Hook { entry, source: None, command, foreign: Some(one.clone()), broken: error, known: None, events });
     }
     let there = |one: &&AllowedCommand| found.iter().any(|f| matches!(&f.meaning, Ok(meaning) if meaning.argv == one.argv));
     // Somebody took out of the file what a person wants to run.
@@ -115,16 +124,11 @@ async fn ready(
     with: &With<'_>,
 ) -> Result<(Plugin, Result<Vec<HookEvent>, Error>), Error> {
     let source = plugins::load_hook(settings, sandbox, &entry.dir, with.watcher).await?;
-    let wanted = wanted(settings, &source, entry, with.first).await;
+    let wanted = wanted(settings, &source, entry, known(entry, with)).await;
     Ok((source, wanted))
 }
 
-async fn wanted(
-    settings: &Settings,
-    source: &Plugin,
-    entry: &HookEntry,
-    first: Option<&HashSet<Identity>>,
-) -> Result<Vec<HookEvent>, Error> {
+async fn wanted(settings: &Settings, source: &Plugin, entry: &HookEntry, known: Option<Identity>) -> Result<Vec<HookEvent>, Error> {
     let name = &source.manifest.name;
     let missing = missing(settings, source);
     if let Some((capability, why)) = missing.first() {
@@ -132,8 +136,8 @@ async fn wanted(
         let error = Error::new(Kind::Config, format!("it needs {capability}, which {why}"));
         return Err(granting(settings, source, &missing).into_iter().fold(error, Error::hint));
     }
-    if first.is_some_and(|first| entry.dir.scope == Scope::User && !first.contains(&source.identity) && source.grants.is_empty()) {
-        let what = format!("{name} came or changed while it was served; start the server again to let it in");
+    if entry.dir.scope == Scope::User && known.is_some_and(|known| known != source.identity) && source.grants.is_empty() {
+        let what = format!("{name} changed while it was served; start the server again to let it in");
         return Err(Error::new(Kind::Config, what));
     }
     let wanted = source.component.events(&source.limits).await;

@@ -16,14 +16,14 @@ pub use command::Command;
 pub use foreign::{Foreign, Meaning, Refused, read as read_foreign};
 pub(crate) use load::{With, load};
 
-use crate::audit::{Audit, HookRun};
+use crate::audit::{ARGUMENTS, Audit, HookRun};
 use crate::config::{HookEntry, HookEvent};
 use crate::error::{Error, Kind};
 use crate::plugins::Plugin;
 use crate::record::{CallRecord, Denial, Outcome};
 use crate::sandbox::{Content, LogLine, Report, Run, hooks, types};
 use crate::{clean, redact};
-use palisade_policy::{Asked, Origin, Round, Said, Verdict};
+use palisade_policy::{Asked, Identity, Origin, Round, Rule, Said, Verdict};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -40,6 +40,8 @@ pub struct Hook {
     pub foreign: Option<Foreign>,
     /// Why it does not run, with what would mend it as the hint; `None` where it does.
     pub broken: Option<Error>,
+    /// What it is since it was let in: the next start, or its entry, lets another in.
+    pub(crate) known: Option<Identity>,
     /// What it hears of: what its entry names, and it wants.
     pub events: Vec<HookEvent>,
 }
@@ -76,6 +78,8 @@ pub(crate) struct Around<'a> {
     pub(crate) run: &'a Run,
     /// What the operator is told.
     pub(crate) told: &'a mut Vec<String>,
+    /// What a guard put in the place of the arguments.
+    pub(crate) replaced: Option<Arc<[u8]>>,
 }
 
 impl Hooks {
@@ -177,7 +181,9 @@ impl Hooks {
     /// Tells of a call that was denied.
     pub(crate) async fn denied(&self, denial: &Denial, around: &mut Around<'_>) {
         let Denial { tool, rule, source, reason, .. } = denial;
-        let denied = || hooks::Denied { id: tool.clone(), rule: rule.clone(), source: source.clone(), reason: reason.clone() };
+        // It quotes arguments, which this event does not tell.
+        let reason = if rule == Rule::Arguments.name() { ARGUMENTS } else { reason };
+        let denied = || hooks::Denied { id: tool.clone(), rule: rule.clone(), source: source.clone(), reason: reason.to_owned() };
         self.observe(HookEvent::CallDenied, tool, || hooks::Event::CallDenied(denied()), around).await;
     }
 

@@ -32,6 +32,9 @@ pub enum Allocator {
 /// (4 µs against 5).
 const LARGE: u64 = 16 * 1024;
 
+/// Hooks that run at once, beside the calls: each takes microseconds, and at most a second.
+const HOOKS: u32 = 8;
+
 /// The engines with everything that is shared by all calls.
 pub struct Sandbox {
     small: Arc<Shards>,
@@ -41,6 +44,8 @@ pub struct Sandbox {
     cache: Option<CodeCache>,
     compiler: Option<Compiler>,
     places: Places,
+    /// Of hooks, which calls wait for: they are never behind the calls of others.
+    hook_places: Places,
 }
 
 impl std::fmt::Debug for Sandbox {
@@ -60,7 +65,16 @@ impl Sandbox {
         let slow = (allocator != Allocator::OnDemand).then(Arc::default);
         let (small, fallback) = Shards::new(allocator, limits, slow)?;
         let places = Places::new(limits.get(Limit::InFlight).min(slots(small.allocator())));
-        Ok(Self { small, large: OnceLock::new(), fallback, limits: limits.clone(), cache, compiler, places })
+        Ok(Self {
+            small,
+            large: OnceLock::new(),
+            fallback,
+            limits: limits.clone(),
+            cache,
+            compiler,
+            places,
+            hook_places: Places::new(HOOKS.into()),
+        })
     }
 
     /// How memory for instances is found.
@@ -116,7 +130,8 @@ impl Sandbox {
                 (digest, component)
             }
         };
-        let places = [Places::new(limits.get(Limit::InFlightSource)), self.places.clone()];
+        let all = if world == World::Hook { &self.hook_places } else { &self.places };
+        let places = [Places::new(limits.get(Limit::InFlightSource)), all.clone()];
         let kept = self.cache.clone().map(|cache| (cache, digest));
         Ok((digest, Prepared::new(shards, component, world, places, kept).map_err(refuse)?))
     }
@@ -184,6 +199,7 @@ pub fn engine_config(allocator: Allocator, limits: &Limits) -> Config {
     config.native_unwind_info(false);
     if let Allocator::Pool(slots) | Allocator::Scanned(slots) = allocator {
         let mut pool = PoolingAllocationConfig::new();
+        let slots = slots.saturating_add(HOOKS);
         pool.total_component_instances(slots);
         // Language runtimes use up to 40 core instances and 2 tables a component.
         let most = u32::try_from(limits.get(Limit::Memories)).unwrap_or(u32::MAX);

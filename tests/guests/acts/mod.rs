@@ -20,7 +20,7 @@ pub fn act(role: &str, event: Event) -> Answer {
             Answer::Allow
         }
         Event::CallDenied(denied) => {
-            log(Level::Warn, &format!("denied {} by {} ({})", denied.id, denied.rule, denied.source));
+            log(Level::Warn, &format!("denied {} by {} ({}): {}", denied.id, denied.rule, denied.source, denied.reason));
             Answer::Allow
         }
         Event::SessionStart(session) => {
