@@ -1,8 +1,6 @@
 #!/usr/bin/env node
 // Makes a component of a plugin's source: palisade-sdk SOURCE -o FILE [--pure] [--http].
 
-import { componentize } from "@bytecodealliance/componentize-js";
-import { build } from "esbuild";
 import { mkdtemp, realpath, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -36,6 +34,7 @@ async function main() {
   if (values.help) return console.log(USAGE);
   if (positionals.length !== 1 || !values.output) throw new Error(USAGE);
 
+  const { build, componentize } = await compilers();
   const { outputFiles, metafile } = await build({ ...bundle, entryPoints: positionals });
   const [output] = Object.values(metafile.outputs);
   if (!output.exports.includes("tools")) throw new Error(`${positionals[0]} does not export \`tools\`: export const tools = plugin(…)`);
@@ -52,6 +51,16 @@ async function main() {
     await writeFile(values.output, component);
   } finally {
     await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function compilers() {
+  try {
+    const [{ build }, { componentize }] = await Promise.all([import("esbuild"), import("@bytecodealliance/componentize-js")]);
+    return { build, componentize };
+  } catch (error) {
+    if (error.code !== "ERR_MODULE_NOT_FOUND") throw error;
+    throw new Error(`the compilers are not installed; once: npm ci --prefix ${fileURLToPath(new URL(".", import.meta.url))}`);
   }
 }
 
