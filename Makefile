@@ -8,15 +8,17 @@
 # make fuzz    every fuzz target for a minute; needs cargo-fuzz and a C++ compiler
 # make bench-peers  one small tool as people run such tools today; fetches what it needs from npm and PyPI
 # make interop what needs programs from other registries; skips what is missing and counts it
-# make plugins the example plugins, to target/plugins/NAME/{plugin.toml,NAME.wasm}
+# make plugins the example plugins in Rust, to target/plugins/NAME/{plugin.toml,NAME.wasm}
+# make plugins-foreign  those in JavaScript and Python, to target/plugins-foreign; fetches their compilers from npm and PyPI
 
 SHELL   := /bin/bash
 WASM    := wasm32-wasip2
 OUT     := $(or $(CARGO_TARGET_DIR),target)
-PLUGINS := $(notdir $(wildcard example-plugins/*))
+PLUGINS := $(patsubst example-plugins/%/Cargo.toml,%,$(wildcard example-plugins/*/Cargo.toml))
+FOREIGN := $(filter-out $(addprefix example-plugins/,$(PLUGINS)),$(wildcard example-plugins/*))
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: demo test lint bench bench-peers interop attacks kills soak fuzz plugins guests setup
+.PHONY: demo test lint bench bench-peers interop attacks kills soak fuzz plugins plugins-foreign guests setup
 .DEFAULT_GOAL := test
 
 setup:
@@ -29,6 +31,9 @@ plugins: setup
 	  cp example-plugins/$$name/plugin.toml target/plugins/$$name/ && \
 	  cp $(OUT)/$(WASM)/plugin/$${name//-/_}.wasm target/plugins/$$name/$$name.wasm || exit 1; \
 	done
+
+plugins-foreign:
+	tests/plugins_foreign.sh target/plugins-foreign $(FOREIGN)
 
 guests: setup
 	cargo build --locked --profile plugin --target $(WASM) -p palisade-guests --lib --examples
