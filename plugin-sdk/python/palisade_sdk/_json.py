@@ -18,9 +18,12 @@ def _signed(digits: str) -> "int | float":
     return -0.0 if digits == "-0" else int(digits)
 
 
+_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
 def dumps(value: Any) -> str:
     try:
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        text = _encoder.encode(value)
     except ValueError:
         text = "e-0"  # Not finite, which is null; or it holds itself, which the slow way refuses too.
     # An exponent has two digits in Python; a string that looks so only takes the slow way.

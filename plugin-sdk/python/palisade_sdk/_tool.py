@@ -12,6 +12,12 @@ from typing import Annotated, Any, Callable, Generic, ParamSpec, TypeVar, Union,
 from . import _json, _preload as _preload, _types
 from ._host import Level, log, well_formed
 
+try:
+    from componentize_py_types import Err
+    from wit_world.imports import types
+except ImportError:
+    types = None
+
 T = TypeVar("T")
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -75,7 +81,7 @@ class Tool(Generic[P, R]):
                 raise self._wrong(f'the argument {parameter.name} needs a description: {parameter.name}: Annotated[str, "…"]')
             default = _types._ABSENT if parameter.default is parameter.empty else parameter.default
             properties[parameter.name] = (hint, default)
-        self.arguments = {name: hint for name, (hint, _) in properties.items()}
+        self.readers = {name: _types.reader(hint) for name, (hint, _) in properties.items()}
         self.input_schema = _json.dumps(_types.closed(properties))
         returns = annotations.get("return")
         has_output = get_origin(returns) is Json and get_args(returns) != (Any,)
@@ -89,7 +95,7 @@ class Tool(Generic[P, R]):
 
     def run(self, arguments: str) -> list[Text | Json[Any] | Blob]:
         """Runs it with a JSON object, as the host does."""
-        given: Any = {name: _types.read(value, self.arguments[name]) for name, value in _json.loads(arguments).items()}
+        given: Any = {name: self.readers[name](value) for name, value in _json.loads(arguments).items()}
         function: Callable[..., Any] = self.function
         returned = function(**given)
         contents = returned if isinstance(returned, list) else [returned]
@@ -137,28 +143,23 @@ def export(*tools: Tool[..., Any]) -> type:
 
     class Tools:
         def definitions(self) -> list[Any]:
-            from wit_world.imports import types
-
             return [
                 types.ToolDefinition(tool.name, tool.title, tool.description, tool.input_schema, tool.output_schema, types.Annotations(**tool.hints))
                 for tool in tools
             ]
 
         def call(self, name: str, arguments: str) -> list[Any]:
-            from componentize_py_types import Err
-            from wit_world.imports import types
-
             try:
                 if name not in by_name:
                     raise Failure(f"there is no tool {name}")
-                return [_content(types, one) for one in by_name[name].run(arguments)]
+                return [_content(one) for one in by_name[name].run(arguments)]
             except BaseException as error:
                 raise Err(types.ToolError(well_formed(_sentence(error)))) from None
 
     return Tools
 
 
-def _content(types: Any, one: Text | Json[Any] | Blob) -> Any:
+def _content(one: Text | Json[Any] | Blob) -> Any:
     if isinstance(one, Text):
         return types.Content_Text(well_formed(one.text))
     if isinstance(one, Json):

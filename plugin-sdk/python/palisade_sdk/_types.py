@@ -7,7 +7,7 @@ import functools
 import types
 import typing
 from enum import Enum
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Callable, Literal, Union, get_args, get_origin
 
 
 class More(dict[str, Any]):
@@ -83,69 +83,80 @@ def fields_of(cls: Any) -> dict[str, tuple[Any, bool, Any]]:
     return fields
 
 
-def read(value: Any, hint: Any) -> Any:
-    """A value of JSON as its annotation says. The host validated it, so only what JSON has no type for is made here."""
+Reader = Callable[[Any], Any]
+
+
+def reader(hint: Any) -> Reader:
+    """What makes of a value of JSON what its annotation says. The host validated it, so only what JSON has no type for is made.
+
+    It is made with the tool, so that a call reads no annotation.
+    """
     if get_origin(hint) is Annotated:
-        return read(value, get_args(hint)[0])
+        return reader(get_args(hint)[0])
     # 1 is a number, and 1.0 an integer, in JSON.
-    if hint is float and isinstance(value, int):
-        return float(value)
-    if hint is int and isinstance(value, float):
-        return int(value)
-    if value is None:
-        return None
+    if hint is float or hint is int:
+        return hint
     origin, args = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
-        fitting = next((arg for arg in args if fits(value, arg)), None)
-        return value if fitting is None else read(value, fitting)
-    if origin is list and args:
-        return [read(item, args[0]) for item in value]
-    if origin is dict and args:
-        return {key: read(item, args[1]) for key, item in value.items()}
+        alternatives = [(test(arg), reader(arg)) for arg in args]
+        return lambda value: next((read(value) for fits, read in alternatives if fits(value)), value)
+    if origin is list and args and (item := reader(args[0])) is not same:
+        return lambda value: [item(one) for one in value]
+    if origin is dict and args and (item := reader(args[1])) is not same:
+        return lambda value: {key: item(one) for key, one in value.items()}
     if isinstance(hint, type) and issubclass(hint, Enum):
-        return hint(value)
+        return hint
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        fields = fields_of(hint)
-        return hint(**{name: read(item, fields[name][0]) for name, item in value.items()})
+        readers = {name: reader(inner) for name, (inner, _, _) in fields_of(hint).items()}
+        return lambda value: hint(**{name: readers[name](one) for name, one in value.items()})
+    return same
+
+
+def same(value: Any) -> Any:
     return value
 
 
-def fits(value: Any, hint: Any) -> bool:
-    """Which alternative of a union a value is."""
+def test(hint: Any) -> Callable[[Any], bool]:
+    """What tells whether a value is this alternative of a union."""
     if get_origin(hint) is Annotated:
-        return fits(value, get_args(hint)[0])
+        return test(get_args(hint)[0])
     origin, args = get_origin(hint), get_args(hint)
     if hint in (Any, object):
-        return True
-    if hint is bool or isinstance(value, bool):
-        return isinstance(value, bool) and (hint is bool or (origin is Literal and any(value is arg for arg in args)))
+        return lambda value: True
     if hint is int:
-        return isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+        return lambda value: not isinstance(value, bool) and (isinstance(value, int) or (isinstance(value, float) and value.is_integer()))
     if hint is float:
-        return isinstance(value, (int, float))
+        return lambda value: isinstance(value, (int, float)) and not isinstance(value, bool)
     if isinstance(hint, type) and hint in _PLAIN:
-        return isinstance(value, hint)
-    if origin is Literal:
-        return value in args
+        return lambda value: isinstance(value, hint)
+    if origin is Literal or (isinstance(hint, type) and issubclass(hint, Enum)):
+        # 1 equals True, and is another value.
+        values = [(type(one), one) for one in (args or (member.value for member in hint))]
+        return lambda value: (type(value), value) in values
     if origin in (Union, types.UnionType):
-        return any(fits(value, arg) for arg in args)
+        tests = [test(arg) for arg in args]
+        return lambda value: any(fits(value) for fits in tests)
     if hint is list or origin is list:
-        return isinstance(value, list) and (not args or all(fits(item, args[0]) for item in value))
+        item = test(args[0]) if args else lambda value: True
+        return lambda value: isinstance(value, list) and all(map(item, value))
     if hint is dict or origin is dict:
-        return isinstance(value, dict) and (not args or all(fits(item, args[1]) for item in value.values()))
-    if isinstance(hint, type) and issubclass(hint, Enum):
-        return any(value == member.value for member in hint)
-    if isinstance(hint, type) and dataclasses.is_dataclass(hint) and isinstance(value, dict):
-        fields = fields_of(hint)
-        there = all(name in value for name, (_, required, _) in fields.items() if required)
-        return there and all(name in fields and fits(item, fields[name][0]) for name, item in value.items())
-    return False
+        item = test(args[1]) if args else lambda value: True
+        return lambda value: isinstance(value, dict) and all(map(item, value.values()))
+    fields = fields_of(hint)
+    required = [name for name, (_, needed, _) in fields.items() if needed]
+    tests_of = {name: test(inner) for name, (inner, _, _) in fields.items()}
+
+    def is_object(value: Any) -> bool:
+        there = isinstance(value, dict) and all(name in value for name in required)
+        return there and all(name in tests_of and tests_of[name](one) for name, one in value.items())
+
+    return is_object
 
 
 def plain(value: Any) -> Any:
     """A value as JSON has it: dataclasses as objects, members of an Enum as their values."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: plain(getattr(value, name)) for name in value.__dataclass_fields__}
     if isinstance(value, Enum):
         return plain(value.value)
     if isinstance(value, dict):

@@ -103,13 +103,15 @@ def made_named() -> str:
 
 class Values(unittest.TestCase):
     def test_values_are_what_their_annotations_say(self) -> None:
-        self.assertEqual(_types.read({"x": 1, "tags": ["a"]}, Point), Point(1.0, 0.0, ["a"]))
-        self.assertIs(type(_types.read(1, float)), float)
-        self.assertIs(type(_types.read(1.0, int)), int)
-        self.assertEqual(_types.read("red", Color), Color.RED)
-        self.assertEqual(_types.read({"kind": "line", "to": {"x": 1}}, Circle | Line), Line("line", Point(1.0)))
-        self.assertEqual(_types.read([1, None, "a", True], list[int | None | str | bool]), [1, None, "a", True])
-        self.assertIs(_types.read(True, int | bool), True)
+        self.assertEqual(_types.reader(Point)({"x": 1, "tags": ["a"]}), Point(1.0, 0.0, ["a"]))
+        self.assertIs(type(_types.reader(float)(1)), float)
+        self.assertIs(type(_types.reader(int)(1.0)), int)
+        self.assertEqual(_types.reader(Color)("red"), Color.RED)
+        self.assertEqual(_types.reader(Circle | Line)({"kind": "line", "to": {"x": 1}}), Line("line", Point(1.0)))
+        self.assertEqual(_types.reader(list[int | None | str | bool])([1, None, "a", True]), [1, None, "a", True])
+        self.assertIs(_types.reader(int | bool)(True), True)
+        self.assertIs(_types.reader(Literal[1] | bool)(True), True)
+        self.assertEqual(_types.reader(dict[str, Color | None])({"a": "red", "b": None}), {"a": Color.RED, "b": None})
 
     def test_numbers_are_written_as_in_rust(self) -> None:
         for value, written in [
@@ -118,7 +120,7 @@ class Values(unittest.TestCase):
         ]:
             self.assertEqual(_json.dumps(value), written)
         self.assertEqual(_json.dumps({"like e-07": "e-07", "é\n\x1f\x7f\u2028": None}), '{"like e-07":"e-07","é\\n\\u001f\x7f\u2028":null}')
-        self.assertEqual(_json.dumps(_types.read(_json.loads("[-0, 0, -0.0]"), list[float])), "[-0.0,0.0,-0.0]")
+        self.assertEqual(_json.dumps(_types.reader(list[float])(_json.loads("[-0, 0, -0.0]"))), "[-0.0,0.0,-0.0]")
 
     def test_half_a_character_becomes_a_mark(self) -> None:
         self.assertEqual(_json.dumps("a\ud83db"), '"a\ufffdb"')
