@@ -53,6 +53,35 @@ readme() { # README
 if [ -n "$node" ] && [ -e plugin-sdk/js/node_modules ]; then readme plugin-sdk/js/README.md; else skip "the first plugin in JavaScript needs Node 22 and npm"; fi
 if [ -e target/python-sdk/requirements.txt ]; then readme plugin-sdk/python/README.md; else skip "the first plugin in Python needs Python 3.10, pip and its compiler"; fi
 
+# What is wrong with a tool is said where it is made, and no component comes out.
+refuses() { # SOURCE PART COMMAND...
+  local source=$1 part=$2
+  shift 2
+  rm -f "$home/wrong.wasm"
+  if ! "$@" "$source" -o "$home/wrong.wasm" >/dev/null 2>"$home/err" && [ ! -e "$home/wrong.wasm" ] && grep -qF -- "$part" "$home/err"; then
+    ok "$(basename "$source"): $part"
+  else
+    bad "$(basename "$source") is not refused for: $part: $(tail -n 3 "$home/err")"
+  fi
+}
+if [ -n "$node" ] && [ -e plugin-sdk/js/node_modules ]; then
+  printf 'import { plugin, string, tool } from "%s";\nexport const tools = plugin(tool({ name: "a", description: "Does.", arguments: { b: string() }, run: () => "" }));\n' \
+    "$root/plugin-sdk/js/index.js" >"$home/undescribed.js"
+  refuses "$home/undescribed.js" "the tool a: the argument b needs a description" "$node" plugin-sdk/js/build.js
+  echo 'export const x = 1;' >"$home/empty.js"
+  refuses "$home/empty.js" 'does not export `tools`' "$node" plugin-sdk/js/build.js
+else
+  skip "two faulty plugins in JavaScript need Node 22 and npm (2 checks)"
+fi
+if [ -e target/python-sdk/requirements.txt ]; then
+  printf 'from palisade_sdk import export, tool\n\n@tool\ndef a(b: str) -> str:\n    "Does."\n    return b\n\nTools = export(a)\n' >"$home/undescribed.py"
+  refuses "$home/undescribed.py" "the tool a: the argument b needs a description" env PYTHONPATH=plugin-sdk/python target/python-sdk/bin/python -m palisade_sdk
+  echo 'x = 1' >"$home/empty.py"
+  refuses "$home/empty.py" 'Tools = palisade_sdk.export(' env PYTHONPATH=plugin-sdk/python target/python-sdk/bin/python -m palisade_sdk
+else
+  skip "two faulty plugins in Python need Python 3.10, pip and its compiler (2 checks)"
+fi
+
 # The same tools in each language that could be built; Rust is always there.
 mkdir -p "$conformance/conformance-rust"
 if cargo build -q --locked --profile plugin --target wasm32-wasip2 -p conformance-rust 2>"$home/err"; then

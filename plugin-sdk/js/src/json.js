@@ -29,7 +29,7 @@ function convert(value, schema) {
   if (!schema.properties) return value;
   for (const [name, property] of Object.entries(schema.properties)) {
     if (Object.hasOwn(value, name)) value[name] = convert(value[name], property);
-    else if (property.default !== undefined) value[name] = convert(structuredClone(property.default), property);
+    else if (property.default !== undefined) value[name] = convert(JSON.parse(JSON.stringify(property.default)), property);
   }
   return value;
 }

@@ -7,6 +7,7 @@ import modulefinder
 import os
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 
 
@@ -22,7 +23,11 @@ def main() -> int:
         parser.error(f"there is no file {options.source}")
 
     # The compiler keeps every import of a world, and who imports the store needs a grant for it.
-    world = "plugin" if uses_store(source, here) else "stateless-plugin"
+    try:
+        world = "plugin" if uses_store(source, here) else "stateless-plugin"
+    except SyntaxError as error:
+        print("".join(traceback.format_exception_only(error)), end="", file=sys.stderr)
+        return 1
     command = [sys.executable, "-c", "from componentize_py import script; script()"]
     command += ["--quiet", "--wit-path", str((here / "palisade.wit").resolve()), "--world", world]
     command += ["componentize", source.stem, "--python-path", str(source.parent), "--python-path", str(here.parent)]
@@ -32,7 +37,13 @@ def main() -> int:
     except ImportError:
         print(f"the compiler is not installed; once: {sys.executable} -m pip install -r {here.parent / 'requirements.txt'}", file=sys.stderr)
         return 1
-    return subprocess.run(command, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}).returncode
+    made = subprocess.run(command, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}, stderr=subprocess.PIPE, text=True)
+    if made.returncode:
+        # Around the error of the plugin's module the compiler shows its own calls.
+        print(made.stderr.partition("AssertionError: ")[2].partition("\n\nCaused by:")[0].strip() or made.stderr, file=sys.stderr)
+        if "has no attribute 'Tools'" in made.stderr:
+            print("a plugin exports its tools as `Tools = palisade_sdk.export(…)`", file=sys.stderr)
+    return made.returncode
 
 
 def uses_store(source: Path, here: Path) -> bool:

@@ -173,4 +173,5 @@ def _sentence(error: BaseException) -> str:
         log(Level.DEBUG, "".join(traceback.format_exception(error)))
     if isinstance(error, ModuleNotFoundError):
         return f"{error}; import it at the top of the plugin's module: a component holds what was imported while it was made"
-    return str(error) or type(error).__name__
+    # The message of a KeyError is the bare key.
+    return f"KeyError: {error}" if isinstance(error, KeyError) else str(error) or type(error).__name__
