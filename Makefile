@@ -60,7 +60,7 @@ lint: plugins
 	cargo fmt --all --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	cargo clippy --locked --profile plugin --target $(WASM) $(addprefix -p ,$(PLUGINS)) -- -D warnings
+	cargo clippy --locked --profile plugin --target $(WASM) $(addprefix -p ,$(PLUGINS)) -p conformance-rust -- -D warnings
 	tests/lint.sh
 
 bench: plugins

@@ -31,16 +31,18 @@ const strings = [
   made("sort", "Sorts by the bytes of the values.", { values: list(string(), "The values.") }, ({ values }) => json(values.sort(byBytes)), list(string())),
 ];
 
-const I64_MAX = 2n ** 63n - 1n;
+function added(values) {
+  const sum = values.reduce((a, b) => a + b, 0n);
+  if (sum !== BigInt.asIntN(64, sum)) throw new Failure("the sum does not fit");
+  return sum;
+}
+
 const numbers = [
   made("echo-i64", "Returns the value.", { value: int64("A value.") }, ({ value }) => json(value), int64()),
   made("echo-u64", "Returns the value.", { value: uint64("A value.") }, ({ value }) => json(value), uint64()),
   made("echo-safe", "Returns a value that each language holds.", { value: integer("A value.") }, ({ value }) => json(value), integer()),
-  made("add", "Adds two values.", { a: int64("One."), b: int64("Another.") }, ({ a, b }) => {
-    if (a + b > I64_MAX || a + b < -I64_MAX - 1n) throw new Failure("the sum does not fit");
-    return json(a + b);
-  }, int64()),
-  made("sum", "Adds all values.", { values: list(int64(), "The values.") }, ({ values }) => json(values.reduce((a, b) => a + b, 0n)), int64()),
+  made("add", "Adds two values.", { a: int64("One."), b: int64("Another.") }, ({ a, b }) => json(added([a, b])), int64()),
+  made("sum", "Adds all values.", { values: list(int64(), "The values.") }, ({ values }) => json(added(values)), int64()),
   made("percent", "Writes a percentage.", { value: integer("From 0 to 100.", { minimum: 0, maximum: 100 }) }, ({ value }) => json(`${value} %`), string()),
   made("echo-number", "Returns the value.", { value: number("A value.") }, ({ value }) => json(value), number()),
   made("divide", "Divides; what is no number is null.", { a: number("What is divided."), b: number("By what.") },

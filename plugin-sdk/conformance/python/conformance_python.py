@@ -91,18 +91,22 @@ def echo_safe(value: Annotated[int, "A value.", SAFE]) -> Json[int]:
     return Json(value)
 
 
+def added(values: list[int]) -> int:
+    if not -(2**63) <= sum(values) < 2**63:
+        raise Failure("the sum does not fit")
+    return sum(values)
+
+
 @tool
 def add(a: Annotated[I64, "One."], b: Annotated[I64, "Another."]) -> Json[I64]:
     """Adds two values."""
-    if not -(2**63) <= a + b < 2**63:
-        raise Failure("the sum does not fit")
-    return Json(a + b)
+    return Json(added([a, b]))
 
 
 @tool(name="sum")
 def sum_all(values: Annotated[list[I64], "The values."]) -> Json[I64]:
     """Adds all values."""
-    return Json(sum(values))
+    return Json(added(values))
 
 
 @tool

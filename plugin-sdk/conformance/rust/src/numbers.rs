@@ -112,7 +112,8 @@ pub fn add(args: Two) -> Result<Json<i64>> {
 /// Adds all values.
 #[tool]
 pub fn sum(args: Integers) -> Result<Json<i64>> {
-    Ok(Json(args.values.iter().sum()))
+    let sum = args.values.iter().try_fold(0_i64, |sum, value| sum.checked_add(*value));
+    Ok(Json(sum.ok_or("the sum does not fit")?))
 }
 
 /// Writes a percentage.
