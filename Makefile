@@ -8,7 +8,8 @@
 # make fuzz    every fuzz target for a minute; needs cargo-fuzz and a C++ compiler
 # make bench-peers  one small tool as people run such tools today; fetches what it needs from npm and PyPI
 # make interop what needs programs from other registries; skips what is missing and counts it
-# make plugins the example plugins in Rust, to target/plugins/NAME/{plugin.toml,NAME.wasm}
+# make plugins the example plugins in Rust, to target/plugins/NAME/{plugin.toml,NAME.wasm}, hooks, to target/hooks/NAME, and
+#              skills, to target/skills/NAME
 # make plugins-foreign  those in JavaScript and Python, to target/plugins-foreign; fetches their compilers from npm and PyPI
 
 SHELL   := /bin/bash
@@ -16,6 +17,8 @@ WASM    := wasm32-wasip2
 OUT     := $(or $(CARGO_TARGET_DIR),target)
 PLUGINS := $(patsubst example-plugins/%/Cargo.toml,%,$(wildcard example-plugins/*/Cargo.toml))
 FOREIGN := $(filter-out $(addprefix example-plugins/,$(PLUGINS)),$(wildcard example-plugins/*))
+HOOKS   := $(notdir $(wildcard example-hooks/*))
+SKILLS  := $(notdir $(wildcard example-skills/*))
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
 .PHONY: demo test lint bench bench-peers interop attacks kills soak fuzz plugins plugins-foreign guests setup
@@ -25,11 +28,21 @@ setup:
 	@test -d "$$(rustc --print target-libdir --target $(WASM))" || rustup target add $(WASM)
 
 plugins: setup
-	cargo build --locked --profile plugin --target $(WASM) $(addprefix -p ,$(PLUGINS))
+	cargo build --locked --profile plugin --target $(WASM) $(addprefix -p ,$(PLUGINS) $(HOOKS) $(SKILLS))
 	@for name in $(PLUGINS); do \
 	  mkdir -p target/plugins/$$name && \
 	  cp example-plugins/$$name/plugin.toml target/plugins/$$name/ && \
 	  cp $(OUT)/$(WASM)/plugin/$${name//-/_}.wasm target/plugins/$$name/$$name.wasm || exit 1; \
+	done
+	@for name in $(HOOKS); do \
+	  mkdir -p target/hooks/$$name && \
+	  cp example-hooks/$$name/plugin.toml target/hooks/$$name/ && \
+	  cp $(OUT)/$(WASM)/plugin/$${name//-/_}.wasm target/hooks/$$name/$$name.wasm || exit 1; \
+	done
+	@for name in $(SKILLS); do \
+	  mkdir -p target/skills/$$name && \
+	  cp example-skills/$$name/SKILL.md example-skills/$$name/plugin.toml target/skills/$$name/ && \
+	  cp $(OUT)/$(WASM)/plugin/$${name//-/_}.wasm target/skills/$$name/$$name.wasm || exit 1; \
 	done
 
 plugins-foreign:
@@ -38,7 +51,7 @@ plugins-foreign:
 guests: setup
 	cargo build --locked --profile plugin --target $(WASM) -p palisade-guests --lib --examples
 	@mkdir -p target/guests && cp $(OUT)/$(WASM)/plugin/palisade_guests.wasm target/guests/guest.wasm
-	@for file in tests/guests/definitions_*.rs tests/guests/store.rs; do \
+	@for file in tests/guests/definitions_*.rs tests/guests/hook_*.rs tests/guests/{conformance,store}.rs; do \
 	  name=$$(basename $$file .rs) && cp $(OUT)/$(WASM)/plugin/examples/$$name.wasm target/guests/ || exit 1; \
 	done
 
@@ -60,14 +73,14 @@ lint: plugins
 	cargo fmt --all --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	cargo clippy --locked --profile plugin --target $(WASM) $(addprefix -p ,$(PLUGINS)) -p conformance-rust -- -D warnings
+	cargo clippy --locked --profile plugin --target $(WASM) $(addprefix -p ,$(PLUGINS) $(HOOKS) $(SKILLS) conformance-rust) -- -D warnings
 	tests/lint.sh
 
 bench: plugins
 	cargo build --locked --release --workspace --bins
 	tests/bench.sh tests/figures.md
 
-interop: plugins
+interop: plugins guests
 	cargo build --locked --release --workspace --bins
 	PALISADE=$(OUT)/release/palisade tests/interop.sh
 

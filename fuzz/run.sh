@@ -43,7 +43,7 @@ run() {
 }
 
 failed=0 running=0
-for target in rules config strict_json session_file component definitions; do
+for target in rules config skill strict_json session_file component definitions; do
   run "$target" &
   running=$((running + 1))
   if [ "$running" -ge "$at_once" ]; then

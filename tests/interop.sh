@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # What needs programs from elsewhere: system call traces, the README's first plugin, the SDKs of other languages, MCP clients and
-# servers in Python and Node, the protocol's conformance suite. What is missing is skipped and counted; what is there must hold.
+# servers in Python and Node, the protocol's conformance suite, skills of others. What is missing is skipped and counted; what is
+# there must hold.
 # What is fetched stays in a folder of this user's cache, for the next time.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 root=$PWD
 PALISADE=$(realpath "$PALISADE")
 home=$(mktemp -d)
-server='' listener=''
+server='' listener='' proxy=''
 finish() {
-  for pid in $server $listener; do kill "$pid" 2>/dev/null; done
+  for pid in $server $listener $proxy; do kill "$pid" 2>/dev/null; done
   rm -rf "$home"
 }
 trap finish EXIT
@@ -41,7 +42,7 @@ if command -v strace >/dev/null; then
   # shellcheck source=tests/interop_trace.sh
   . tests/interop_trace.sh
 else
-  skip "strace is not installed (12 checks)"
+  skip "strace is not installed (21 checks)"
 fi
 
 # The README's first plugin, as it stands there.
@@ -95,6 +96,10 @@ if [ -n "$node" ]; then PATH=$(dirname "$node"):$PATH; fi
 
 # shellcheck source=tests/interop_sdks.sh
 . tests/interop_sdks.sh
+# shellcheck source=tests/interop_skills.sh
+. tests/interop_skills.sh
+# shellcheck source=tests/interop_hooks.sh
+. tests/interop_hooks.sh
 # shellcheck source=tests/interop_clients.sh
 . tests/interop_clients.sh
 if [ -n "$node" ]; then
@@ -103,7 +108,7 @@ if [ -n "$node" ]; then
   # shellcheck source=tests/interop_conformance.sh
   . tests/interop_conformance.sh
 else
-  skip "external servers and the conformance suite need Node 22 and npm (43 checks): $(tail -n 1 "$home/npm" 2>/dev/null)"
+  skip "external servers and the conformance suite need Node 22 and npm (46 checks): $(tail -n 1 "$home/npm" 2>/dev/null)"
 fi
 
 echo "$passed passed, $failed failed, $skipped skipped"

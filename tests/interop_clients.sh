@@ -5,8 +5,20 @@
 serving=(--workspace "$ws" --profile trusted --plugin-dir "$root/target/plugins" --grant search:fs:read:@workspace
   --grant secrets:fs:read:@workspace --grant text-stats:fs:read:@workspace --grant notes:store)
 
+# One more plugin, which a client withdraws while it is served.
+changing=$home/comes-and-goes
+mkdir "$changing"
+cp target/plugins/text-stats/text-stats.wasm "$changing/"
+export COMES_AND_GOES=$changing/plugin.toml
+comes() {
+  rm -f "$COMES_AND_GOES.away"
+  printf '[plugin]\nname = "comes-and-goes"\nversion = "0.1.0"\ncomponent = "text-stats.wasm"\n' >"$COMES_AND_GOES"
+}
+serving+=(--plugin "$changing")
+
 # Starts a server over HTTP, with more arguments; its address is in $url and its pid in $server.
 start_http() {
+  comes
   "$PALISADE" "${serving[@]}" serve "$@" >/dev/null 2>"$home/serve" &
   server=$!
   for _ in $(seq 600); do
@@ -39,7 +51,7 @@ with_python() {
   elif [ "$(cancelled)" -le "$before" ]; then
     bad "the Python client, $mode, $transport: its cancelled call ran on"
   else
-    ok "the Python client, $mode, $transport: lists, calls every plugin, gets progress, cancels"
+    ok "the Python client, $mode, $transport: lists, calls every plugin, gets progress, cancels, sees the list change"
   fi
 }
 
@@ -72,10 +84,19 @@ with_inspector() {
 }
 
 if [ -n "$python" ]; then
-  for mode in legacy 2026-07-28; do with_python "$mode" stdio "$PALISADE" "${serving[@]}" serve; done
+  token=$PALISADE_HOME/state/serve.token
+  for mode in legacy 2026-07-28; do
+    comes
+    with_python "$mode" stdio "$PALISADE" "${serving[@]}" serve
+    # A server for each: what one client withdraws, the next one finds at the start.
+    if start_http --http 127.0.0.1:0; then
+      with_python "$mode" http "$url" "$token"
+      stop_http
+    else
+      bad "the Python client, $mode, over HTTP"
+    fi
+  done
   if start_http --http 127.0.0.1:0; then
-    token=$PALISADE_HOME/state/serve.token
-    for mode in legacy 2026-07-28; do with_python "$mode" http "$url" "$token"; done
     # No token, a wrong one, one that is nearly right: refused alike, before anything of the request is looked at.
     answers=$("$python" - "$url" "$token" <<'PYTHON'
 import sys, urllib.error, urllib.request
@@ -98,7 +119,7 @@ PYTHON
     fi
     stop_http
   else
-    bad "3 checks over HTTP"
+    bad "who is let in over HTTP"
   fi
 else
   skip "the Python client cannot be installed (5 checks): $(tail -n 1 "$home/pip" 2>/dev/null)"

@@ -77,3 +77,61 @@ if [ -n "$identity" ] && grep -q 'asks' <<<"$seen" && grep -q 'state/mcp' <<<"$s
 else
   bad "a trusted run opens its plugin and what was accepted (identity $identity): $seen $(tail -n 3 "$home/out")"
 fi
+
+# Skills of this user and of a workspace: while the profile is untrusted, or nobody trusts the workspace, no SKILL.md is opened. The
+# trace of a trusted run shows that it would be seen.
+skilled=$home/skilled
+mkdir -m 700 "$skilled" "$home/skills"
+mkdir "$home/skills-ws"
+cp -r target/skills/release-notes "$home/skills/own-skill"
+mkdir "$home/skills-ws/named" && cp -r target/skills/release-notes "$home/skills-ws/named/ws-skill"
+printf '[skills]\ndirs = ["named"]\n' >"$home/skills-ws/palisade.toml"
+printf '[skills]\ndirs = ["%s"]\n' "$home/skills" >"$skilled/config.toml"
+chmod 600 "$skilled/config.toml"
+skills_opened() { # PROFILE PATTERN COMMAND...
+  PALISADE_HOME=$skilled strace -f -qq -e trace=openat,openat2,open,execve -o "$home/trace" \
+    "$PALISADE" --workspace "$home/skills-ws" --profile "$1" "${@:3}" >"$home/out" 2>&1
+  grep -E "$2" "$home/trace"
+}
+seen=$(skills_opened trusted 'SKILL\.md|own-skill' skill list)
+if grep -q 'SKILL\.md' <<<"$seen" && ! grep -q 'ws-skill\|named' "$home/trace"; then
+  ok "a trusted run opens its own skills, and none that an untrusted workspace names"
+else
+  bad "a trusted run and its skills: $seen $(tail -n 3 "$home/out")"
+fi
+for command in 'run|--skill|release-notes|a' 'skill|list' 'call|release-notes/group|{"log": "a"}'; do
+  IFS='|' read -ra words <<<"$command"
+  opened=$(skills_opened untrusted 'SKILL\.md|own-skill|ws-skill|named|\.wasm' "${words[@]}")
+  why=$(grep -c 'the profile `untrusted` withholds it' "$home/out")
+  if [ -z "$opened" ] && [ "$why" -ge 1 ]; then ok "untrusted, no skill is opened, and why: ${words[*]:0:2}"; else bad "untrusted, ${words[*]}: $opened $(cat "$home/out")"; fi
+done
+
+# Hooks, of this user and of a workspace: the same. The profile that withholds them opens nothing of them.
+hooked=$home/hooked
+mkdir -m 700 "$hooked"
+mkdir "$home/own-hooks" "$home/hooks-ws"
+cp -r target/hooks/secret-guard "$home/own-hooks/own-guard"
+cp -r target/hooks/call-log "$home/hooks-ws/ws-log"
+mkdir "$home/own-hooks/package"
+echo '{"hooks": {"PreToolUse": [{"hooks": [{"type": "command", "command": "/bin/true"}]}]}}' >"$home/own-hooks/package/hooks.json"
+printf '[[hooks]]\ndir = "ws-log"\nkind = "observer"\nevents = ["after-call"]\n' >"$home/hooks-ws/palisade.toml"
+printf '[[hooks]]\ndir = "%s"\nkind = "guard"\nevents = ["before-call"]\n[[hooks]]\nfrom = "%s"\n' \
+  "$home/own-hooks/own-guard" "$home/own-hooks/package" >"$hooked/config.toml"
+chmod 600 "$hooked/config.toml"
+hooks_opened() { # PROFILE PATTERN COMMAND...
+  PALISADE_HOME=$hooked strace -f -qq -e trace=openat,openat2,open,execve -o "$home/trace" \
+    "$PALISADE" --workspace "$home/hooks-ws" --profile "$1" --plugin target/plugins/text-stats "${@:3}" >"$home/out" 2>&1
+  grep -E "$2" "$home/trace"
+}
+seen=$(hooks_opened trusted 'own-guard|hooks\.json' hook list)
+if grep -q 'own-guard' <<<"$seen" && grep -q 'hooks\.json' <<<"$seen" && ! grep -q 'ws-log' "$home/trace"; then
+  ok "a trusted run opens its own hooks, and none that an untrusted workspace names"
+else
+  bad "a trusted run and its hooks: $seen $(tail -n 3 "$home/out")"
+fi
+for command in 'run|count the words in "a b"' 'hook|list' 'status' 'call|text-stats/count|{"text": "a"}'; do
+  IFS='|' read -ra words <<<"$command"
+  opened=$(hooks_opened untrusted 'own-guard|hooks\.json|ws-log|\.wasm' "${words[@]}")
+  why=$(grep -c 'the profile `untrusted` withholds it' "$home/out")
+  if [ -z "$opened" ] && [ "$why" -ge 1 ]; then ok "untrusted, no hook is opened, and why: ${words[*]:0:2}"; else bad "untrusted, ${words[*]}: $opened $(cat "$home/out")"; fi
+done

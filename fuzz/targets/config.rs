@@ -64,11 +64,11 @@ fn both(user: &[u8], workspace: &[u8]) {
             assert!(with.limits.get(*limit) <= without.limits.get(*limit), "{} is raised", limit.key());
         }
         let own = |settings: &Settings| {
-            let own = settings.plugin_dirs.iter().filter(|dir| dir.scope != Scope::Workspace);
+            let own = settings.plugin_dirs.iter().chain(&settings.skill_dirs).filter(|dir| dir.scope != Scope::Workspace);
             own.map(|dir| (dir.folder.clone(), dir.single)).collect::<Vec<_>>()
         };
         assert_eq!(own(&with), own(&without));
-        assert!(trusted || with.plugin_dirs.iter().all(|dir| dir.scope != Scope::Workspace));
+        assert!(trusted || with.plugin_dirs.iter().chain(&with.skill_dirs).all(|dir| dir.scope != Scope::Workspace));
         if user.is_empty() {
             assert!(with.grants.is_empty() && with.profile.name == "untrusted");
         }

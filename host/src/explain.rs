@@ -1,7 +1,9 @@
 //! Every step of the gate for one tool, told and not taken.
 
+use crate::decide::arguments;
 use crate::error::Error;
-use crate::host::{Host, arguments};
+use crate::hooks::standing;
+use crate::host::Host;
 use crate::remedy::printable;
 use crate::{clean, redact};
 use palisade_policy::{Candidate, Origin, Refusal, Rule, Step, StepVerdict};
@@ -60,10 +62,18 @@ impl Host {
                 }
             },
         });
-        for (rule, reason) in [(Rule::Budget, "a call outside a session has no budget to spend"), (Rule::Guard, "no hook is configured")] {
-            steps.push(match &refusal {
-                Some(_) => step(rule, StepVerdict::Skipped, "a step before it denied"),
-                None => step(rule, StepVerdict::Pass, reason),
+        if refusal.is_some() {
+            steps.extend([Rule::Budget, Rule::Guard].map(|rule| step(rule, StepVerdict::Skipped, "a step before it denied")));
+        } else {
+            steps.push(step(Rule::Budget, StepVerdict::Pass, "a call outside a session has no budget to spend"));
+            steps.push(match standing(&self.hooks, id) {
+                Ok(None) if self.hooks.all.is_empty() => step(Rule::Guard, StepVerdict::Pass, "no hook is configured"),
+                Ok(None) => step(Rule::Guard, StepVerdict::Pass, "no guard hears of it"),
+                Ok(Some((source, reason))) => Step { rule: Rule::Guard, verdict: StepVerdict::Skipped, source, reason },
+                Err((source, reason, remedy)) => {
+                    refusal = Some(Refusal { rule: Rule::Guard, source: source.clone(), reason: reason.clone(), remedy });
+                    Step { rule: Rule::Guard, verdict: StepVerdict::Deny, source, reason }
+                }
             });
         }
         let refusal = refusal.map(|refusal| Refusal { remedy: refusal.remedy.and_then(printable), ..refusal });

@@ -69,6 +69,14 @@ impl Folder {
         Ok(Self { handle: rustix::fs::open(&path, FOLDER, Mode::empty())?, path })
     }
 
+    /// The same folder, held once more.
+    ///
+    /// # Errors
+    /// Where too many files are open.
+    pub fn again(&self) -> Result<Self, ReadError> {
+        Ok(Self { handle: self.handle.try_clone().map_err(ReadError::Io)?, path: self.path.clone() })
+    }
+
     /// Its path, resolved when it was opened.
     #[must_use]
     pub fn path(&self) -> &Path {

@@ -5,7 +5,7 @@
 //!
 //! Where the rule ends: files are looked at once a second, so what was there a moment before still runs.
 
-use crate::config::{Home, Options, Scope, Settings, TrustRecord, WORKSPACE_FILE};
+use crate::config::{Home, Options, Scope, Settings, SourceDir, TrustRecord, WORKSPACE_FILE};
 use crate::error::Error;
 use crate::host::{Host, LoadOptions};
 use crate::{audit, clean};
@@ -22,6 +22,9 @@ const LOOK: Duration = Duration::from_secs(1);
 const SETTLE: Duration = Duration::from_millis(200);
 /// Most entries of one folder that are looked at.
 const ENTRIES: usize = 256;
+/// Most files in all of a folder of skills, and its deepest folder.
+const SKILL_FILES: usize = 10_000;
+const SKILL_DEPTH: usize = 9;
 
 /// What the files looked like: the user's own, and the workspace's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,16 +44,23 @@ impl Seen {
         for path in settings.workspace_trust.files.iter().flat_map(|files| files.keys()) {
             look(&root.join(path), &mut workspace);
         }
-        for dir in &settings.plugin_dirs {
+        for dir in settings.plugin_dirs.iter().chain(settings.hooks.iter().map(|hook| &hook.dir)) {
             let (folder, code) = match dir.scope {
                 Scope::Workspace => (root.join(&dir.folder), &mut workspace),
                 _ => (dir.folder.clone(), &mut own),
             };
             look(&folder, code);
-            let inner = if dir.single { vec![folder] } else { entries(&folder) };
+            look(&folder.join("hooks/hooks.json"), code);
+            let inner = if dir.single { vec![folder] } else { entries(&folder, ENTRIES) };
             for plugin in inner {
                 look(&plugin, code);
-                entries(&plugin).iter().for_each(|file| look(file, code));
+                entries(&plugin, ENTRIES).iter().for_each(|file| look(file, code));
+            }
+        }
+        for dir in &settings.skill_dirs {
+            match dir.scope {
+                Scope::Workspace => deep(&root.join(&dir.folder), SKILL_DEPTH, &mut SKILL_FILES.clone(), &mut workspace),
+                _ => deep(&dir.folder, SKILL_DEPTH, &mut SKILL_FILES.clone(), &mut own),
             }
         }
         let mut trust = DefaultHasher::new();
@@ -59,10 +69,25 @@ impl Seen {
     }
 }
 
-fn entries(folder: &Path) -> Vec<PathBuf> {
-    let mut all: Vec<PathBuf> = std::fs::read_dir(folder).into_iter().flatten().flatten().take(ENTRIES).map(|entry| entry.path()).collect();
+fn entries(folder: &Path, most: usize) -> Vec<PathBuf> {
+    let mut all: Vec<PathBuf> = std::fs::read_dir(folder).into_iter().flatten().flatten().take(most).map(|entry| entry.path()).collect();
     all.sort();
     all
+}
+
+/// A folder with all that is below it: a skill has files in folders of its own.
+fn deep(folder: &Path, depth: usize, left: &mut usize, code: &mut DefaultHasher) {
+    look(folder, code);
+    for entry in entries(folder, *left) {
+        *left = left.saturating_sub(1);
+        if *left == 0 {
+            return;
+        }
+        match std::fs::symlink_metadata(&entry) {
+            Ok(meta) if meta.is_dir() && depth > 0 => deep(&entry, depth - 1, left, code),
+            _ => look(&entry, code),
+        }
+    }
 }
 
 fn look(path: &Path, code: &mut DefaultHasher) {
@@ -145,10 +170,16 @@ async fn reload(host: &Host, options: &Options, home: &Home, compiler: &Path, ch
         }
     }
     if !(changed.own || changed.trust) {
-        let known =
-            |dir: &crate::config::SourceDir| before.plugin_dirs.iter().any(|one| one.scope == dir.scope && one.folder == dir.folder);
-        settings.plugin_dirs.retain(|dir| dir.scope != Scope::Workspace || known(dir));
+        let known = |dirs: &[SourceDir], dir: &SourceDir| dirs.iter().any(|one| one.scope == dir.scope && one.folder == dir.folder);
+        settings.plugin_dirs.retain(|dir| dir.scope != Scope::Workspace || known(&before.plugin_dirs, dir));
+        settings.skill_dirs.retain(|dir| dir.scope != Scope::Workspace || known(&before.skill_dirs, dir));
+        let heard = |hook: &crate::config::HookEntry| before.hooks.iter().any(|one| one.dir.folder == hook.dir.folder);
+        settings.hooks.retain(|hook| hook.dir.scope != Scope::Workspace || heard(hook));
     }
     let load = LoadOptions { compiler: Some(compiler), audit: Some(audit::Sizes::default()), before: Some(host), ..LoadOptions::default() };
-    Host::load(settings, load).await
+    let mut fresh = Host::load(settings, load).await?;
+    if !changed.trust {
+        fresh.keep_guards(host);
+    }
+    Ok(fresh)
 }

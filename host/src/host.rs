@@ -8,18 +8,20 @@
 //! Never here: prompts, budgets of a session, a terminal, MCP.
 
 use crate::audit::{self, Audit};
-use crate::clean;
-use crate::config::{ServerEntry, Settings};
+use crate::config;
+use crate::config::{HookEvent, ServerEntry, Settings};
+use crate::decide::Stop;
 use crate::error::{Error, Kind};
+use crate::hooks::{self, Around, Hook, Hooks};
 use crate::lane::{dispatch, stats};
 use crate::mcp::Server;
-use crate::plugins::{self, Plugin, Quarantined, ToolSpec, Watcher};
+use crate::plugins::{self, Plugin, Quarantined, Watcher};
 use crate::record::{CallRecord, Decision, Denial};
-use crate::registry::{Provider, Servers, Tool, servers};
-use crate::remedy::{absent_line, accepting, granting, missing, pinned, refused_line, stuck, trust};
+use crate::registry::{Left, Provider, Registered, Tool, register, servers};
+use crate::remedy::{absent_line, refused_line};
 use crate::sandbox::{Allocator, CodeCache, Compiler, Refused, Run, Sandbox};
-use crate::{config, json, redact};
-use palisade_policy::{Authorized, Candidate, Identity, Limit, Limits, Origin, Policy, Refusal, Rule, Subsystem, Verdict, mcp_name};
+use crate::skills::{self, Skill};
+use palisade_policy::{Identity, Limits, Policy, Refusal, Rule, Verdict};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -55,6 +57,8 @@ pub struct LoadOptions<'a> {
     pub allocator: Allocator,
     /// Load only this source: all that a single call needs.
     pub only: Option<&'a str>,
+    /// The skill that is active: its `allowed-tools` narrow what is offered.
+    pub skill: Option<&'a str>,
     /// The program that compiles components in a fenced child, see [`Compiler`]; without it only what was compiled before
     /// runs.
     pub compiler: Option<&'a Path>,
@@ -69,15 +73,12 @@ pub struct LoadOptions<'a> {
 
 impl Default for LoadOptions<'_> {
     fn default() -> Self {
-        Self { allocator: Allocator::Pool(POOL), only: None, compiler: None, watcher: None, audit: None, before: None }
+        Self { allocator: Allocator::Pool(POOL), only: None, skill: None, compiler: None, watcher: None, audit: None, before: None }
     }
 }
 
 /// Slots of the pool: calls that run at the same time.
 pub const POOL: u32 = 64;
-
-/// Most deny entries that are named for matching nothing.
-const UNMATCHED: usize = 20;
 
 /// Everything that was loaded, behind the gate.
 #[derive(Debug)]
@@ -91,28 +92,20 @@ pub struct Host {
     plugins: Vec<Arc<Plugin>>,
     pub(crate) servers: Vec<Arc<Server>>,
     /// Servers that nobody accepted yet.
-    held: Vec<ServerEntry>,
-    quarantined: Vec<Quarantined>,
+    pub(crate) held: Vec<ServerEntry>,
+    skills: skills::Found,
+    /// The skill that narrows the tools.
+    active: Option<Arc<Skill>>,
+    pub(crate) quarantined: Vec<Quarantined>,
     warnings: Vec<String>,
+    pub(crate) hooks: Hooks,
     sandbox: Option<Arc<Sandbox>>,
     denials: Arc<AtomicU64>,
     audit: Option<Arc<Audit>>,
     /// Plugins of the user's folders that were there when serving began.
     first: Arc<HashSet<Identity>>,
     /// Why what the workspace names does not count any more.
-    withdrawn: OnceLock<String>,
-}
-
-/// Why a call does not reach a lane.
-enum Stop {
-    Refused(Refusal),
-    Absent(Error),
-}
-
-impl From<Refusal> for Stop {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
-    }
+    pub(crate) withdrawn: OnceLock<String>,
 }
 
 impl Host {
@@ -124,8 +117,12 @@ impl Host {
         let mut warnings = settings.warnings.clone();
         let mut loaded = plugins::Loaded::default();
         let mut sandbox = None;
+        let mut skills = skills::find(&settings);
+        let bundled = skills.bundled();
+        let active = options.skill.map(|name| skills.named(&settings, name)).transpose()?;
         // Nothing of a withheld subsystem is touched, and without sources there is nothing to compile for.
-        if !settings.plugin_dirs.is_empty() {
+        let hooked = settings.hooks.iter().any(|hook| hook.withheld.is_none() && hook.commands.is_none());
+        if !(settings.plugin_dirs.is_empty() && bundled.is_empty()) || hooked {
             let cache = code_cache(&settings.home);
             if cache.is_none() {
                 warnings.push(format!("compiled code is not kept: {} is not this user's alone", settings.home.cache.display()));
@@ -135,92 +132,33 @@ impl Host {
                 Some(before) => before,
                 None => Arc::new(Sandbox::new(options.allocator, &settings.limits, cache, options.compiler.map(Compiler::new))?),
             };
-            loaded = plugins::load(&settings, &engines, options.only, options.watcher).await;
+            loaded = plugins::load(&settings, &engines, bundled, options.only, options.watcher).await;
             // Asked after loading: the engines for large components are made with the first of them.
             warnings.extend(engines.fallback().map(str::to_owned));
             sandbox = Some(engines);
         }
+        loaded.quarantined.extend(skills.quarantined.iter().cloned());
+        let this = std::env::current_exe().unwrap_or_default();
+        let with = hooks::With {
+            sandbox: sandbox.as_deref(),
+            watcher: options.watcher,
+            first: options.before.map(|host| &*host.first),
+            program: options.compiler.unwrap_or(&this),
+        };
+        let hooks = hooks::load(&settings, &with).await;
         let same = options.before.filter(|host| host.settings.profile.name == settings.profile.name);
         let audit = same.map_or_else(|| options.audit.map(|sizes| Arc::new(Audit::new(&settings, sizes))), |host| host.audit.clone());
         let denials = options.before.map(|host| host.denials.clone()).unwrap_or_default();
         let servers = servers(&settings, &options, &mut loaded);
         let own = loaded.plugins.iter().filter(|plugin| plugin.scope == config::Scope::User).map(|plugin| plugin.identity);
+        let own = own.chain(hooks.all.iter().filter_map(|hook| Some(hook.source.as_ref()?.identity)));
         let first = options.before.map_or_else(|| Arc::new(own.collect()), |host| host.first.clone());
-        Ok(Self { audit, denials, sandbox, ..Self::register(settings, loaded, servers, warnings, first) })
-    }
-
-    fn register(
-        settings: Settings,
-        loaded: plugins::Loaded,
-        mut servers: Servers,
-        mut warnings: Vec<String>,
-        first: Arc<HashSet<Identity>>,
-    ) -> Self {
-        let mut policy = Policy::new(settings.deny.clone(), settings.init.clone(), settings.withheld.clone());
-        if let Some(others) = settings.others.clone() {
-            policy = policy.with_others(settings.pins.iter().map(|(name, ..)| name.clone()).collect(), others);
-        }
-        let mut tools = BTreeMap::new();
-        let mut by_mcp_name: HashMap<String, String> = HashMap::new();
-        let mut quarantined = loaded.quarantined;
-        let mut plugins = Vec::new();
-        let mut add = |spec: ToolSpec, provider: Provider, candidate: Candidate| {
-            let (id, mcp_name) = (spec.id.as_str().to_owned(), mcp_name(spec.id.source(), spec.id.tool()));
-            if let Some(other) = by_mcp_name.get(&mcp_name) {
-                let error = Error::new(Kind::Schema, format!("{id} and {other} have one name for MCP clients, {mcp_name}"));
-                quarantined.push(Quarantined { source: id.clone(), key: id, error });
-                return;
-            }
-            by_mcp_name.insert(mcp_name.clone(), id.clone());
-            tools.insert(id, Arc::new(Tool { spec, mcp_name, provider, candidate }));
-        };
-        for mut plugin in loaded.plugins {
-            let specs = Arc::get_mut(&mut plugin).map(|p| std::mem::take(&mut p.tools)).unwrap_or_default();
-            let (pin, missing) = (pinned(&settings, &plugin, &specs), missing(&settings, &plugin));
-            let pin = pin.or_else(|| appeared(&plugin, &first));
-            let (granting, trust) = (granting(&settings, &plugin, &missing), trust(&settings, &plugin));
-            let granted: Vec<_> = plugin.grants.iter().map(|grant| (grant.capability.clone(), grant.origin.clone())).collect();
-            for spec in specs {
-                let candidate = Candidate::new(spec.id.clone(), Subsystem::PluginInit);
-                let candidate = candidate.with_missing(missing.clone(), granting.clone()).with_granted(granted.clone());
-                let candidate = candidate.with_trust(trust.clone());
-                let candidate = match pin.clone() {
-                    None => candidate,
-                    Some((true, pin, what)) => candidate.with_pin(pin, what),
-                    Some((false, pin, difference)) => candidate.with_pin_mismatch(pin, difference),
-                };
-                add(spec, Provider::Plugin(plugin.clone()), candidate);
-            }
-            plugins.push(plugin);
-        }
-        for (server, specs) in &mut servers.accepted {
-            for spec in specs.drain(..) {
-                let candidate = Candidate::new(spec.id.clone(), Subsystem::McpPrefetch);
-                add(spec, Provider::Server(server.clone()), candidate);
-            }
-        }
-        for (grant, origin) in &loaded.unused_grants {
-            warnings.push(format!(
-                "the grant {} ({origin}) matches no request of a plugin that a flag named or that was added",
-                clean::line(grant, 300)
-            ));
-        }
-        // Only when everything was read can a deny be said to match nothing.
-        let all = settings.withheld.is_none() && loaded.skipped == 0 && servers.held.is_empty();
-        if settings.init.of(Subsystem::PluginInit).enabled && all {
-            let ids = tools.values().map(|tool: &Arc<Tool>| (tool.spec.id.source(), tool.spec.id.tool()));
-            let unmatched = settings.deny.unmatched(ids);
-            if let Some(more) = unmatched.len().checked_sub(UNMATCHED).filter(|more| *more > 0) {
-                warnings.push(format!("{more} more deny entries match no tool"));
-            }
-            for (entry, origin) in unmatched.into_iter().take(UNMATCHED) {
-                warnings.push(format!("the deny entry `{}` ({origin}) matches no tool", clean::line(&entry, clean::NAME)));
-            }
-        }
+        let registered = register(&settings, loaded, servers, active.as_deref(), &first);
+        let Registered { policy, tools, by_mcp_name, plugins, servers, held, quarantined, warnings: more } = registered;
+        warnings.extend(more);
         let by_id = tools.iter().map(|(id, tool)| (id.clone(), tool.clone())).collect();
-        let held = servers.held;
-        let servers = servers.accepted.into_iter().map(|(server, _)| server).collect();
-        Self {
+        let withdrawn = OnceLock::new();
+        Ok(Self {
             settings,
             policy,
             tools,
@@ -229,14 +167,17 @@ impl Host {
             plugins,
             servers,
             held,
+            skills,
+            active,
             quarantined,
             warnings,
+            sandbox,
+            denials,
+            audit,
             first,
-            sandbox: None,
-            denials: Arc::default(),
-            audit: None,
-            withdrawn: OnceLock::new(),
-        }
+            hooks,
+            withdrawn,
+        })
     }
 
     /// What was decided before loading.
@@ -266,6 +207,32 @@ impl Host {
     #[must_use]
     pub fn plugins(&self) -> &[Arc<Plugin>] {
         &self.plugins
+    }
+
+    /// The skills; of a workspace only while what it names counts.
+    pub fn skills(&self) -> impl Iterator<Item = &Arc<Skill>> {
+        self.skills.skills.iter().filter(|skill| skill.scope != config::Scope::Workspace || self.withdrawn.get().is_none())
+    }
+
+    /// What of skills was set aside: the skill itself, or what it brings.
+    pub fn broken_skills(&self) -> impl Iterator<Item = &Quarantined> {
+        let brought = |q: &&Quarantined| {
+            let source = q.key.split('/').next().unwrap_or_default();
+            self.skills.skills.iter().any(|skill| skill.brings_tools && skill.name == source)
+        };
+        self.skills.quarantined.iter().chain(self.quarantined.iter().filter(brought))
+    }
+
+    /// The skill that is active.
+    #[must_use]
+    pub fn active_skill(&self) -> Option<&Arc<Skill>> {
+        self.active.as_ref()
+    }
+
+    /// What a skill leaves of the tools while it is active.
+    #[must_use]
+    pub fn left_by(&self, skill: &Skill) -> Left {
+        Left::by(skill, &self.tools, &self.by_mcp_name)
     }
 
     /// The external servers that were accepted.
@@ -345,35 +312,97 @@ impl Host {
     pub async fn call(&self, call: ToolCall, budget: Verdict, run: Run, recorded: impl FnOnce(&Decision<'_>)) -> Result<CallRecord, Error> {
         self.ready(&call.id).await?;
         let start = Instant::now();
-        match self.decide(&call, budget) {
-            Ok(authorized) => {
+        let mut told = Vec::new();
+        let watched = run.clone();
+        let mut around = Around { audit: self.audit.as_deref(), run: &watched, told: &mut told };
+        let mut record = match self.decide(&call, budget, &mut around).await {
+            Ok((authorized, arguments)) => {
                 let gate = start.elapsed();
+                let replaced = !Arc::ptr_eq(&arguments, &call.arguments);
                 let running = match &self.audit {
                     Some(audit) => {
                         // What was authorized is registered; were it not, it would not run.
                         let tool = self.by_id.get(&call.id).ok_or_else(|| self.absent(&call.id))?;
-                        Some(audit.allowed(tool.spec.id.as_str(), tool.provider.identity(), Some(&call.arguments))?)
+                        let given = replaced.then_some(&*call.arguments);
+                        Some(audit.allowed(tool.spec.id.as_str(), tool.provider.identity(), Some(&arguments), given)?)
                     }
                     None => None,
                 };
-                recorded(&Decision { tool: call.id, denial: None, gate, unrecorded: None });
+                if replaced {
+                    around.told.push("a guard put others in the place of its arguments".to_owned());
+                }
+                recorded(&Decision { tool: call.id.clone(), denial: None, gate, unrecorded: None });
+                self.hooks.starts(&call.id, &arguments, &mut around).await;
                 let (mut record, refused) = dispatch(authorized, run, start, gate).await;
                 self.tell(&mut record, refused);
                 record.unrecorded = running.and_then(|running| running.ended(&record).err());
-                Ok(record)
+                self.hooks.ended(&record, &mut around).await;
+                record
             }
+            Err(Stop::Unrecorded(error)) => return Err(error),
             Err(Stop::Absent(error)) => {
                 self.audit.as_ref().map_or(Ok(()), |audit| audit.absent(&call.id, error.kind, Some(&call.arguments)))?;
-                Err(error)
+                return Err(error);
             }
             Err(Stop::Refused(refusal)) => {
                 let gate = start.elapsed();
                 let (denial, unrecorded) = self.denied(&call.id, refusal, Some(&call.arguments));
                 recorded(&Decision { tool: denial.tool.clone(), denial: Some(&denial), gate, unrecorded: unrecorded.as_ref() });
+                self.hooks.denied(&denial, &mut around).await;
                 let lane = self.by_id.get(&call.id).map_or("wasm", |tool| tool.provider.lane());
-                Ok(CallRecord::denied(denial, lane, stats(lane, gate, gate, 0)))
+                CallRecord::denied(denial, lane, stats(lane, gate, gate, 0))
             }
-        }
+        };
+        record.told = told;
+        Ok(record)
+    }
+
+    /// The hooks, in the order in which they are asked.
+    #[must_use]
+    pub fn hooks(&self) -> &[Arc<Hook>] {
+        &self.hooks.all
+    }
+
+    /// Asks the guards about a prompt, and tells the observers where none denies. Beside the denial it gives what the operator
+    /// should read.
+    ///
+    /// # Errors
+    /// [`Kind::Io`] where the run of a guard cannot be recorded.
+    pub async fn prompt(&self, prompt: &str, run: &Run) -> Result<(Option<Denial>, Vec<String>), Error> {
+        let mut told = Vec::new();
+        let mut around = Around { audit: self.audit.as_deref(), run, told: &mut told };
+        let refusal = match self.hooks.prompt(prompt, &mut around).await? {
+            Ok(()) => return Ok((None, told)),
+            Err(verdict) => verdict.refusal(Rule::Guard),
+        };
+        let Some(refusal) = refusal else { return Ok((None, told)) };
+        let (denial, unrecorded) = self.denied("prompt", refusal, None);
+        told.extend(unrecorded.map(|error| error.message));
+        told.push(format!("the prompt was denied, #{} by {} ({}): {}", denial.number, denial.rule, denial.source, denial.reason));
+        Ok((Some(denial), told))
+    }
+
+    /// Tells the observers of a denial that no call came to.
+    pub async fn observe_denied(&self, denial: &Denial, run: &Run) -> Vec<String> {
+        let mut told = Vec::new();
+        self.hooks.denied(denial, &mut Around { audit: self.audit.as_deref(), run, told: &mut told }).await;
+        told
+    }
+
+    /// Tells the observers that a session begins or ends.
+    pub async fn observe_session(&self, event: HookEvent, id: &str) -> Vec<String> {
+        let mut told = Vec::new();
+        let mut around = Around { audit: self.audit.as_deref(), run: &Run::default(), told: &mut told };
+        self.hooks.session(event, id, &self.settings.profile.name, &mut around).await;
+        told
+    }
+
+    /// Keeps the guards of a host before this one that the workspace took away.
+    pub(crate) fn keep_guards(&mut self, before: &Self) {
+        let same = |a: &Hook, b: &Hook| a.entry.dir.folder == b.entry.dir.folder && a.entry.tools == b.entry.tools && a.events == b.events;
+        let lost = before.hooks.all.iter().filter(|hook| hook.entry.guard && hook.entry.dir.scope == config::Scope::Workspace);
+        let lost: Vec<_> = lost.filter(|hook| !self.hooks.all.iter().any(|now| same(now, hook))).cloned().collect();
+        self.hooks.all.extend(lost);
     }
 
     /// Starts the server of a tool, where it has one and the gate admits the tool; what the server is by then decides too.
@@ -387,34 +416,9 @@ impl Host {
         }
     }
 
-    /// Why a tool does not run that the policy admits: what became of its source since it was loaded.
-    pub(crate) fn held(&self, tool: &Tool) -> Option<Refusal> {
-        let withdrawn = tool.plugin().filter(|plugin| plugin.scope == config::Scope::Workspace).and_then(|_| self.withdrawn.get());
-        match withdrawn {
-            Some(why) => {
-                let remedy = self.settings.init.of(Subsystem::PluginInit).remedy.clone();
-                Some(Refusal {
-                    rule: Rule::Trust,
-                    source: self.settings.init.of(Subsystem::PluginInit).origin.clone(),
-                    reason: why.clone(),
-                    remedy,
-                })
-            }
-            None => tool.changed(&self.settings),
-        }
-    }
-
     /// What the workspace names does not count any more: it is not what was trusted, or cannot be read.
     pub(crate) fn withdraw(&self, why: &str) {
         let _ = self.withdrawn.set(format!("what the workspace names was withdrawn: {why}"));
-    }
-
-    /// Why no tool of a source is there that nobody accepted.
-    pub(crate) fn held_back(&self, id: &str) -> Option<Refusal> {
-        let source = id.split('/').next().unwrap_or_default();
-        let entry = self.held.iter().find(|entry| entry.name.as_str() == source)?;
-        let reason = format!("nobody accepted the MCP server {} as it stands there", entry.name);
-        Some(Refusal { rule: Rule::Grant, source: entry.origin.clone(), reason, remedy: accepting(&self.settings, entry) })
     }
 
     /// What the operator reads of what a call was not granted.
@@ -425,58 +429,6 @@ impl Host {
             record.absent = plugin.effective.absent.iter().map(|one| absent_line(&self.settings, plugin, one)).collect();
         }
     }
-
-    /// The gate, in order.
-    fn decide(&self, call: &ToolCall, budget: Verdict) -> Result<Authorized<'_, Arc<Tool>>, Stop> {
-        let Some(tool) = self.by_id.get(&call.id) else {
-            return Err(match self.policy.admit(&Candidate::unregistered(&call.id)) {
-                Err(refusal) => refusal.into(),
-                Ok(_) => self.held_back(&call.id).map_or_else(|| Stop::Absent(self.absent(&call.id)), Stop::Refused),
-            });
-        };
-        let admitted = self.policy.admit(&tool.candidate)?;
-        match &tool.provider {
-            Provider::Plugin(plugin) if plugin.component.is_stuck() => return Err(Stop::Absent(stuck(tool.spec.id.as_str(), plugin))),
-            _ => self.held(tool).map_or(Ok(()), Err)?,
-        }
-        let checked = admitted.arguments(arguments(tool, &call.arguments))?;
-        let budgeted = checked.budget(budget)?;
-        // No hook is configured, so no guard denies.
-        Ok(budgeted.guards(tool.clone(), call.arguments.clone(), Verdict::pass())?)
-    }
-
-    pub(crate) fn absent(&self, id: &str) -> Error {
-        let source = id.split('/').next().unwrap_or_default();
-        let broken = self
-            .quarantined
-            .iter()
-            .find(|q| q.key == id)
-            .or_else(|| self.quarantined.iter().find(|q| q.key == source && !source.is_empty()));
-        let shown = redact::line(id, clean::NAME);
-        match broken {
-            Some(broken) => {
-                let reason = format!(
-                    "{shown} is not available: {} is quarantined ({}): {}",
-                    broken.source,
-                    broken.error.kind.name(),
-                    broken.error.message
-                );
-                let error = Error::new(Kind::Quarantined, reason);
-                match &broken.error.hint {
-                    Some(hint) => error.hint(hint.clone()),
-                    None => error,
-                }
-            }
-            None => Error::new(Kind::NotFound, format!("there is no tool {shown}")).hint("palisade tools lists what there is"),
-        }
-    }
-}
-
-/// A plugin of the user's own folders that came while it was served: nobody said yes to it.
-fn appeared(plugin: &Plugin, first: &HashSet<Identity>) -> Option<(bool, Origin, String)> {
-    let new = plugin.scope == config::Scope::User && !first.contains(&plugin.identity) && plugin.grants.is_empty();
-    let what = format!("{} came or changed while it was served; start the server again to let it in", plugin.manifest.name);
-    new.then_some((false, Origin::BuiltIn, what))
 }
 
 /// The user's cache of compiled code; `None` where it could not be this user's alone.
@@ -484,18 +436,4 @@ fn appeared(plugin: &Plugin, first: &HashSet<Identity>) -> Option<(bool, Origin,
 pub fn code_cache(home: &config::Home) -> Option<CodeCache> {
     config::make_folder(&home.cache).ok()?;
     CodeCache::open(&home.cache.join("code"), home.key().ok()?)
-}
-
-/// Step 6: size, strict JSON, schema.
-pub(crate) fn arguments(tool: &Tool, given: &[u8]) -> Verdict {
-    let limit = tool.provider.limits().get(Limit::Arguments);
-    let deny = |reason: String| Verdict::deny(Origin::BuiltIn, reason, None);
-    if given.len() as u64 > limit {
-        return deny(format!("they have {} bytes; the limit is {}", given.len(), Limit::Arguments.show(limit)));
-    }
-    let checked = json::parse(given).and_then(|value| tool.spec.input.validate(&value, given.len()));
-    match checked {
-        Ok(()) => Verdict::pass(),
-        Err(reason) => deny(reason),
-    }
 }

@@ -48,6 +48,7 @@ pub(crate) async fn dispatch(
         absent: Vec::new(),
         unrecorded: None,
         refused: Vec::new(),
+        told: Vec::new(),
     };
     (record, report.refused)
 }

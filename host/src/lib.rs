@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod clean;
 pub mod config;
+mod decide;
 mod error;
 mod explain;
 pub mod files;
@@ -10,6 +11,7 @@ mod fresh;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod hooks;
 mod host;
 mod json;
 mod lane;
@@ -22,13 +24,15 @@ mod remedy;
 pub mod sandbox;
 mod schema;
 pub mod session;
+pub mod skills;
+mod sources;
 
 pub use error::{Error, Kind};
 pub use explain::Explanation;
 pub use fresh::keep_fresh;
 pub use host::{Host, LoadOptions, POOL, ToolCall, code_cache};
 pub use palisade_policy as policy;
-pub use registry::{Provider, Tool};
+pub use registry::{Left, Provider, Tool};
 pub use schema::Schema;
 #[doc(hidden)]
 pub use schema::warm as warm_schemas;

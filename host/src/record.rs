@@ -182,6 +182,9 @@ pub struct CallRecord {
     /// record.
     #[serde(skip)]
     pub refused: Vec<String>,
+    /// What hooks and their observers have for the operator; not part of the record.
+    #[serde(skip)]
+    pub told: Vec<String>,
 }
 
 impl CallRecord {
@@ -199,6 +202,7 @@ impl CallRecord {
             log_dropped: 0,
             absent: Vec::new(),
             refused: Vec::new(),
+            told: Vec::new(),
             unrecorded: None,
         }
     }

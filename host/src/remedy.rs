@@ -78,8 +78,7 @@ fn untrustable(settings: &Settings, plugin: &Plugin) -> Option<String> {
     if plugin.scope != Scope::Workspace || settings.workspace_trust.files.is_some() {
         return None;
     }
-    let named: Vec<_> = settings.plugin_dirs.iter().filter(|dir| dir.scope == Scope::Workspace).cloned().collect();
-    files_to_trust(&settings.workspace, &named).err().map(|error| error.message)
+    files_to_trust(&settings.workspace, &settings.workspace_dirs()).err().map(|error| error.message)
 }
 
 /// The line that would grant capabilities, where one line can say it.

@@ -249,7 +249,8 @@ fn walk(root: &Value, node: &Value, room: Room, seen: &mut Seen) -> Result<(), S
                         let found = pointer.and_then(|p| root.pointer(p));
                         walk(root, found.ok_or("a `$ref` of the schema does not point inside it (write #/$defs/NAME)")?, room, seen)?;
                     }
-                    ("$dynamicRef" | "$recursiveRef" | "$id" | "$anchor" | "$dynamicAnchor", Value::String(_)) => {
+                    // An `$anchor` only gives a name, and nothing above refers by one.
+                    ("$dynamicRef" | "$recursiveRef" | "$id" | "$dynamicAnchor", Value::String(_)) => {
                         return Err(format!("the schema uses `{key}`; only `$ref` inside the document is read"));
                     }
                     _ => walk(root, value, room, seen)?,
@@ -290,6 +291,9 @@ mod tests {
             (r#"{"type":"object","properties":{"a\udb40\udc41":{}}}"#, "invisible"),
             (r#"{"type":"object","properties":{"a":{"$ref":"other.json"}}}"#, "inside"),
             (r#"{"type":"object","$dynamicRef":"x"}"#, "$dynamicRef"),
+            (r#"{"type":"object","$dynamicAnchor":"x"}"#, "$dynamicAnchor"),
+            (r##"{"type":"object","$ref":"#x","$defs":{"a":{"$anchor":"x"}}}"##, "inside"),
+            (r#"{"type":"object","$defs":{"a":{"$anchor":"/$defs/b"},"b":true}}"#, "2020-12"),
             (r#"{"type":7}"#, "2020-12"),
             (r#"{"type":"string"}"#, "object"),
             ("[]", "object"),
@@ -307,6 +311,16 @@ mod tests {
         assert!(Schema::parse_arguments(huge).unwrap().build().is_err());
         let lookbehind = r#"{"type":"object","properties":{"a":{"pattern":"(?<=x)y"}}}"#;
         assert!(Schema::parse_arguments(lookbehind).unwrap_err().message.contains("looks around"));
+    }
+
+    #[test]
+    fn an_anchor_is_a_name_that_changes_nothing() {
+        let with = r##"{"type":"object","$defs":{"a":{"$anchor":"x","type":"integer"}},"properties":{"n":{"$ref":"#/$defs/a"}}}"##;
+        let schema = Schema::parse_arguments(with).unwrap();
+        schema.build().unwrap();
+        assert_eq!(schema.text(), with);
+        assert!(schema.validate(&serde_json::json!({"n": 1}), 8).is_ok());
+        assert!(schema.validate(&serde_json::json!({"n": "x"}), 10).unwrap_err().contains("/n"));
     }
 
     #[test]

@@ -36,6 +36,7 @@
 //!
 //! Every call gets a fresh instance: a `static` is never seen twice.
 
+pub mod hook;
 pub mod store;
 
 pub use palisade_sdk_macros::{arguments, export, output, tool};

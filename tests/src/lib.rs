@@ -39,6 +39,12 @@ pub fn example(name: &str) -> PathBuf {
     built(root().join("target/plugins").join(name))
 }
 
+/// A built example skill.
+#[must_use]
+pub fn example_skill(name: &str) -> PathBuf {
+    built(root().join("target/skills").join(name))
+}
+
 /// The built MCP server for tests.
 #[must_use]
 pub fn mcp_fixture() -> PathBuf {
@@ -147,6 +153,13 @@ impl World {
         let head = format!("[plugin]\nname = \"{name}\"\nversion = \"0.1.0\"\ncomponent = \"{name}.wasm\"\n");
         self.write(&format!("{folder}/{name}/plugin.toml"), format!("{head}{manifest}"));
         self.write(&format!("{folder}/{name}/{name}.wasm"), component);
+        self.path(&format!("{folder}/{name}"))
+    }
+
+    /// Makes a skill in `folder`, with more lines for its front matter.
+    pub fn skill_at(&self, folder: &str, name: &str, front: &str, text: &str) -> PathBuf {
+        let head = format!("---\nname: {name}\ndescription: Says what {name} does.\n");
+        self.write(&format!("{folder}/{name}/SKILL.md"), format!("{head}{front}---\n\n{text}"));
         self.path(&format!("{folder}/{name}"))
     }
 

@@ -2,6 +2,7 @@
 
 use crate::World;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
@@ -15,6 +16,8 @@ pub struct Server {
     asked: u64,
     /// The methods of notifications that came.
     pub heard: Vec<String>,
+    /// What was answered while another answer was waited for, by what was asked.
+    pub passed: BTreeMap<u64, Value>,
 }
 
 impl Server {
@@ -31,7 +34,7 @@ impl Server {
     pub fn of(mut command: Command) -> Self {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the server starts");
         let output = BufReader::new(child.stdout.take().expect("a pipe"));
-        let mut server = Self { input: child.stdin.take(), child, output, asked: 0, heard: Vec::new() };
+        let mut server = Self { input: child.stdin.take(), child, output, asked: 0, heard: Vec::new(), passed: BTreeMap::new() };
         let client = json!({"name": "test", "version": "1"});
         let hello = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client});
         server.ask("initialize", &hello).expect("it answers");
@@ -60,6 +63,9 @@ impl Server {
 
     /// Waits for the answer to what was sent; `None` where the server ended first.
     pub fn answer(&mut self, asked: u64) -> Option<Value> {
+        if let Some(answer) = self.passed.remove(&asked) {
+            return Some(answer);
+        }
         loop {
             let mut line = String::new();
             if self.output.read_line(&mut line).ok()? == 0 || !line.ends_with('\n') {
@@ -69,6 +75,7 @@ impl Server {
             if answer["id"] == json!(asked) {
                 return Some(answer["result"].clone());
             }
+            self.passed.extend(answer["id"].as_u64().map(|other| (other, answer["result"].clone())));
             self.heard.extend(answer["method"].as_str().map(str::to_owned));
         }
     }

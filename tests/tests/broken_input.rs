@@ -282,7 +282,8 @@ fn folders_and_files_of_ours_that_others_reach_are_refused() {
 fn config_that_this_version_cannot_enforce_is_refused() {
     let world = World::new();
     for (text, key) in [
-        ("[skills]\ndirs = []\n", "skills"),
+        ("[skills]\ndirs = [\"relative\"]\n", "skills.dirs"),
+        ("[skills]\ndir = []\n", "skills.dir"),
         ("profile = \"trusted\"\n[mcp.a]\ncommand = []\n", "mcp"),
         ("[[hooks]]\n", "hooks"),
         ("grants = [\"a:store\"]\n", "grants"),

@@ -313,6 +313,112 @@ fn a_connection_that_does_not_show_the_token_is_closed_and_one_that_did_stays() 
 }
 
 #[test]
+fn after_a_refusal_nothing_more_of_its_connection_is_looked_at() {
+    let world = World::new();
+    let server = Server::start(&world, &["--profile", "trusted", "--plugin-dir", &plugins()]);
+    let good = call_of_count(&format!("Host: localhost\r\nAuthorization: Bearer {}\r\n", server.token.clone().unwrap()));
+    let bad = call_of_count("Host: localhost\r\n");
+    let mut connection = Connection::open(server.port);
+    // In one piece, so that the second one is there before the first is answered.
+    connection.send(&[bad, good.clone()].concat());
+    let refused = connection.reply().expect("an answer");
+    assert_eq!((refused.status, refused.header("connection")), (401, Some("close")));
+    assert!(connection.reply().is_none());
+    assert!(!server.said().contains("text-stats"), "{}", server.said());
+    // The other way round both are answered.
+    let mut connection = Connection::open(server.port);
+    connection.send(&[good.clone(), good].concat());
+    for _ in 0..2 {
+        assert_eq!(connection.reply().expect("an answer").status, 200);
+    }
+}
+
+/// Opens a session over a connection that is there; its id, or why there is none.
+fn session(connection: &mut Connection, token: &str) -> Result<String, String> {
+    let info = json!({"name": "test", "version": "1"});
+    let hello = json!({"protocolVersion": OLD, "capabilities": {}, "clientInfo": info});
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}).to_string();
+    let headers = format!("Host: localhost\r\nAuthorization: Bearer {token}\r\n");
+    let kinds = "Accept: application/json, text/event-stream\r\nContent-Type: application/json\r\n";
+    connection.send(&request("POST /mcp", &format!("{headers}{kinds}"), &body));
+    let reply = connection.reply().expect("an answer");
+    let Some(id) = reply.header("mcp-session-id") else { return Err(format!("{} {}", reply.status, reply.body)) };
+    let about = format!("{headers}{kinds}MCP-Protocol-Version: {OLD}\r\nMcp-Session-Id: {id}\r\n");
+    connection.send(&request("POST /mcp", &about, r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#));
+    assert_eq!(connection.reply().expect("an answer").status, 202);
+    Ok(id.to_owned())
+}
+
+fn end(connection: &mut Connection, token: &str, id: &str) {
+    let headers = format!("Host: localhost\r\nAuthorization: Bearer {token}\r\nMcp-Session-Id: {id}\r\n");
+    connection.send(&request("DELETE /mcp", &headers, ""));
+    assert_eq!(connection.reply().expect("an answer").status, 202);
+}
+
+#[test]
+fn whoever_opens_sessions_without_end_gets_so_many_and_no_more_and_those_that_are_there_go_on() {
+    let world = World::new();
+    let server = Server::start(&world, &["--profile", "trusted", "--plugin-dir", &plugins()]);
+    let token = server.token.clone().unwrap();
+    let mut first = server.client(OLD);
+    let mut connection = Connection::open(server.port);
+    let opened: Vec<String> = (1..256).map(|_| session(&mut connection, &token).expect("a session")).collect();
+    for _ in 0..3 {
+        let why = session(&mut connection, &token).expect_err("there are as many as there may be");
+        assert!(why.starts_with("500 ") && why.contains("there are 256 sessions already"), "{why}");
+    }
+    // Nobody who has one, and nobody who needs none, notices.
+    let count = |client: &mut palisade_tests::http::Client| client.call("text-stats__count", &json!({"text": "a b"}));
+    assert_eq!(count(&mut first)["structuredContent"]["words"], 2);
+    assert_eq!(count(&mut server.client(NEW))["structuredContent"]["words"], 2);
+    end(&mut connection, &token, &opened[0]);
+    session(&mut connection, &token).expect("there is room for one again");
+    session(&mut connection, &token).expect_err("and for one only");
+}
+
+/// Memory that a process has, in KiB.
+fn resident(server: &Server) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.child.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line of it");
+    line.trim().split(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn nothing_of_a_session_that_was_ended_is_left() {
+    let (world, plugin) = patient();
+    let server = Server::start(&world, &["--profile", "trusted", "--plugin-dir", &plugins(), "--plugin", &plugin]);
+    let token = server.token.clone().unwrap();
+    let mut connection = Connection::open(server.port);
+    let mut rounds = |times: usize| {
+        for _ in 0..times {
+            let id = session(&mut connection, &token).expect("a session");
+            end(&mut connection, &token, &id);
+        }
+        resident(&server)
+    };
+    let before = rounds(300);
+    let after = rounds(3000);
+    assert!(after < before + 16 * 1024, "{before} KiB and then {after} KiB");
+}
+
+#[test]
+fn nothing_of_a_client_that_listened_and_went_away_is_left() {
+    let (world, plugin) = patient();
+    let server = Server::start(&world, &["--profile", "trusted", "--plugin-dir", &plugins(), "--plugin", &plugin]);
+    let rounds = |times: usize| {
+        for _ in 0..times {
+            let mut client = server.client(NEW);
+            client.send("subscriptions/listen", &json!({"notifications": {"toolsListChanged": true}}));
+            assert!(client.connection.head().expect("a stream").starts_with("HTTP/1.1 200"));
+        }
+        resident(&server)
+    };
+    let before = rounds(200);
+    let after = rounds(2000);
+    assert!(after < before + 16 * 1024, "{before} KiB and then {after} KiB");
+}
+
+#[test]
 fn a_slow_call_holds_up_no_fast_one() {
     for version in [OLD, NEW] {
         let (world, plugin) = patient();

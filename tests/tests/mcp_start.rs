@@ -3,6 +3,8 @@
 use palisade_tests::stdio::Server;
 use palisade_tests::{Answer, World, binary, mcp_fixture};
 use serde_json::{Value, json};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 fn json_of(world: &World, args: &[&str]) -> Answer {
@@ -123,9 +125,126 @@ fn a_server_that_asks_without_end_fills_nobodys_memory_and_the_host_ends() {
     let mut server = Server::start(&world, &["serve"]);
     let ended = server.call("asks__echo", &json!({"text": "a"}));
     assert!(ended.starts_with("asks/echo "), "{ended}");
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.child.id())).unwrap();
-    let peak =
-        status.lines().find_map(|line| line.strip_prefix("VmHWM:")).and_then(|line| line.trim().split(' ').next()?.parse::<u64>().ok());
-    assert!(peak.is_some_and(|kib| kib < 250 * 1024), "{peak:?} KiB");
+    let most = peak(server.child.id());
+    assert!(most < 250 * 1024, "{most} KiB");
+    server.close();
+}
+
+#[test]
+fn a_server_that_asks_a_person_for_something_gets_nothing_and_its_call_is_an_error_of_its_tool() {
+    let world = World::new();
+    let modes = ["asks-back", "asks-back-newer"];
+    let entry = |mode: &&str| format!("[mcp.{mode}]\ncommand = \"{}\"\nargs = [\"{mode}\"]\n", mcp_fixture().display());
+    world.user_config(&format!("{LIMITS}{}", modes.iter().map(entry).collect::<String>()));
+    modes.iter().for_each(|mode| drop(json_of(&world, &["mcp", "accept", mode, "--yes"]).expect(0)));
+    let mut server = Server::start(&world, &["serve"]);
+    for (mode, protocol) in modes.iter().zip(["2025-11-25", "2026-07-28"]) {
+        let list = json_of(&world, &["mcp", "list"]).expect(0).json();
+        let listed = list["servers"].as_array().unwrap().iter().find(|server| server["name"] == **mode).unwrap();
+        assert_eq!(listed["protocol"], protocol, "{list}");
+        let record = json_of(&world, &["call", &format!("{mode}/echo"), r#"{"text":"a"}"#]).expect(4).json();
+        let error = json!({"kind": "tool-failed", "message": "the server asks for more input, which is not offered to it"});
+        assert_eq!(record["error"], error);
+        // Nor is it handed on to the client of ours.
+        let answer = server.ask("tools/call", &json!({"name": format!("{mode}__echo"), "arguments": {"text": "a"}})).expect("an answer");
+        assert_eq!(answer["isError"], true, "{answer}");
+        assert!(!answer.to_string().contains("password") && server.heard.is_empty(), "{answer} {:?}", server.heard);
+    }
+    server.close();
+}
+
+/// Most memory that a process had, in KiB.
+fn peak(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a line of it");
+    line.trim().split(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_server_that_floods_loses_its_call_and_nobody_elses_and_fills_no_memory() {
+    let world = World::new();
+    let entry = |mode: &str| format!("[mcp.{mode}]\ncommand = \"{}\"\nargs = [\"{mode}\"]\n", mcp_fixture().display());
+    let limits = LIMITS.replace("time = \"3s\"", "time = \"10s\"");
+    world.user_config(&format!("{limits}{}{}", entry("good"), entry("torrent")));
+    ["good", "torrent"].iter().for_each(|mode| drop(json_of(&world, &["mcp", "accept", mode, "--yes"]).expect(0)));
+    let mut server = Server::start(&world, &["serve"]);
+    assert_eq!(server.call("good__echo", &json!({"text": "a"})), "a");
+    let asked = server.send("tools/call", &json!({"name": "torrent__echo", "arguments": {"text": "a"}}));
+    (0..20).for_each(|i| assert_eq!(server.call("good__echo", &json!({"text": i.to_string()})), i.to_string()));
+    // A machine that reads slower than the bound has no flood; there its deadline ends the call.
+    let answer = server.answer(asked).expect("an answer");
+    let text = answer["content"][0]["text"].as_str().unwrap_or_default();
+    let ends = ["torrent/echo failed (mcp): the server ended before it answered", "torrent/echo was stopped (limit-time): "];
+    assert!(answer["isError"] == true && ends.iter().any(|end| text.starts_with(end)), "{answer}");
+    assert_eq!(server.call("good__echo", &json!({"text": "b"})), "b");
+    let most = peak(server.child.id());
+    assert!(most < 250 * 1024, "{most} KiB");
+    server.close();
+}
+
+/// The folder for what is temporary of a server that runs.
+fn temporary(server: &mut Server) -> PathBuf {
+    let environment = server.call("site__environment", &json!({}));
+    PathBuf::from(environment.lines().find_map(|line| line.strip_prefix("TMPDIR=")).expect("it has one"))
+}
+
+/// Waits until there is nothing at a path, not even a link.
+fn vanishes(path: &Path) {
+    let started = std::time::Instant::now();
+    while path.symlink_metadata().is_ok() {
+        assert!(started.elapsed().as_secs() < 60, "{} is still there", path.display());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn what_a_server_leaves_in_its_temporary_folder_goes_with_it_however_the_host_ends_and_nothing_beside_it() {
+    let world = listed(&["good", "x"], json!({}));
+    json_of(&world, &["mcp", "accept", "site", "--yes"]).expect(0);
+    let kept = world.write("home/kept/file", "kept");
+    let fill = |server: &mut Server| {
+        let folder = temporary(server);
+        assert_eq!(server.call("site__write", &json!({"path": folder.join("file")})), "written");
+        std::fs::create_dir_all(folder.join("a/b/c")).unwrap();
+        symlink(kept.parent().unwrap(), folder.join("a/link")).unwrap();
+        folder
+    };
+    let mut server = Server::start(&world, &["serve"]);
+    let first = fill(&mut server);
+    // Another run beside it has its own, and takes nothing of the first one away, neither at its start nor at its end.
+    let mut beside = Server::start(&world, &["serve"]);
+    let second = fill(&mut beside);
+    assert!(first != second && first.parent() == second.parent(), "{first:?} {second:?}");
+    beside.close();
+    vanishes(&second);
+    assert!(first.join("a/link/file").exists());
+    server.close();
+    vanishes(&first);
+    // By a signal that nobody can catch.
+    let mut server = Server::start(&world, &["serve"]);
+    let third = fill(&mut server);
+    drop(server);
+    vanishes(&third);
+    assert_eq!(std::fs::read_to_string(kept).unwrap(), "kept");
+}
+
+#[test]
+fn what_no_supervisor_could_remove_goes_at_the_next_start() {
+    let world = listed(&["good", "x"], json!({}));
+    json_of(&world, &["mcp", "accept", "site", "--yes"]).expect(0);
+    let mut server = Server::start(&world, &["serve"]);
+    let all = temporary(&mut server).parent().unwrap().to_owned();
+    server.close();
+    let kept = world.write("home/kept/file", "kept");
+    std::fs::create_dir_all(all.join("0123456789abcdef/deep")).unwrap();
+    std::fs::write(all.join("0123456789abcdef/deep/file"), "left").unwrap();
+    std::fs::write(all.join("file"), "left").unwrap();
+    symlink(kept.parent().unwrap(), all.join("link")).unwrap();
+    let mut server = Server::start(&world, &["serve"]);
+    let now = temporary(&mut server);
+    for left in ["0123456789abcdef", "file", "link"] {
+        vanishes(&all.join(left));
+    }
+    assert!(now.exists() && kept.exists());
     server.close();
 }

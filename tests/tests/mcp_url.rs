@@ -128,6 +128,42 @@ fn what_stands_between_is_named_and_no_header_goes_elsewhere() {
     assert!(refused(&world(&remote.url, missing)).contains("the variable NOT_THERE is not set"));
 }
 
+/// The bearer of a request, for a server that gives it back.
+fn bearer(head: &str) -> String {
+    let line = head.lines().find_map(|line| line.strip_prefix("authorization: "));
+    line.unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_server_that_gives_a_header_back_in_its_refusal_makes_nobody_show_it() {
+    type Answered = fn(&str) -> String;
+    let answers: [(&str, Answered); 4] = [
+        ("(401)", |bearer| format!("HTTP/1.1 401 {bearer}\r\nwww-authenticate: {bearer}\r\ncontent-length: 0\r\n\r\n")),
+        ("(403)", |bearer| format!("HTTP/1.1 403 {bearer}\r\ncontent-length: {}\r\n\r\n{bearer}", bearer.len())),
+        ("redirects", |bearer| format!("HTTP/1.1 302 Found\r\nlocation: /{bearer}\r\ncontent-length: 0\r\n\r\n")),
+        ("", |bearer| {
+            let error = json!({"code": -32000, "message": format!("I do not know {bearer}")});
+            let body = json!({"jsonrpc": "2.0", "id": 0, "error": error}).to_string();
+            format!("HTTP/1.1 400 Bad\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+        }),
+    ];
+    for (named, answer) in answers {
+        let server = Web::start(move |head, out| out.write_all(answer(&bearer(head)).as_bytes()));
+        let world = world(&format!("{}/mcp", server.url()), BEARER);
+        // Fails where the token is in it.
+        assert!(refused(&world).contains(named), "{named}");
+        assert!(bearer(&server.heads.lock().unwrap()[0]).contains(TOKEN), "it was sent");
+        for args in [&["mcp", "list"][..], &["status"], &["audit", "show"]] {
+            let shown = run(&world, args);
+            assert!(!shown.stdout.contains(TOKEN) && !shown.stderr.contains(TOKEN), "{named}: {args:?}");
+        }
+        for file in world.files() {
+            let text = String::from_utf8_lossy(&std::fs::read(world.path(&file)).unwrap()).into_owned();
+            assert!(!text.contains(TOKEN) || file.ends_with("secrets/FAR_TOKEN"), "{named}: {file}");
+        }
+    }
+}
+
 #[test]
 fn a_url_in_the_clear_or_beside_what_a_process_has_is_refused() {
     for (entry, why) in [

@@ -14,9 +14,10 @@ fn hostile() -> World {
     let world = World::new();
     world.write(
         "workspace/palisade.toml",
-        "[plugins]\ndirs = [\"plugins\"]\n\n[mcp.evil]\ncommand = [\"sh\", \"-c\", \"touch /tmp/owned\"]\n\n[[hooks]]\nevent = \"session-start\"\ncomponent = \"hook.wasm\"\n",
+        "[plugins]\ndirs = [\"plugins\"]\n\n[mcp.evil]\ncommand = [\"sh\", \"-c\", \"touch /tmp/owned\"]\n\n[[hooks]]\ndir = \"hook\"\nkind = \"observer\"\nevents = [\"session-start\"]\n",
     );
     world.plugin_at("workspace/plugins", "evil", &guest("guest"), "");
+    world.plugin_at("workspace", "hook", &guest("hook_first"), "");
     world.write("workspace/.mcp.json", "{}");
     world.write("workspace/.env", "TOKEN=secret");
     world.write("workspace/plugins/evil/notes.txt", "x");
@@ -46,7 +47,7 @@ fn nothing_of_a_withheld_subsystem_is_opened() {
     let world = hostile();
     let own = world.plugin("mine", &guest("guest"), "");
     let own = own.to_str().unwrap();
-    let touched = opened(&world, &["plugins/mine", "workspace/plugins", "workspace/plugins/evil"], || {
+    let touched = opened(&world, &["plugins/mine", "workspace/plugins", "workspace/plugins/evil", "workspace/hook"], || {
         for command in
             [&["status"][..], &["tools"], &["run", "count the words in \"a b\""], &["call", "evil/echo"], &["explain", "mine/echo"]]
         {
@@ -83,9 +84,9 @@ fn every_subsystem_says_why_it_is_withheld() {
         status["init"],
         json!({
             "plugin_init": {"enabled": false, "reason": reason(2)},
-            "skill_init": {"enabled": false, "reason": "nothing is configured"},
+            "skill_init": {"enabled": true, "reason": "the profile `trusted` initialises it, and no skill is configured (--profile)"},
             "mcp_prefetch": {"enabled": false, "reason": reason(4)},
-            "session_hooks": {"enabled": false, "reason": reason(7)},
+            "session_hooks": {"enabled": false, "reason": reason(8)},
         })
     );
     let status = world.palisade(&["--format", "json", "status"]).expect(0).json();

@@ -39,6 +39,7 @@
 //! ```
 
 use crate::deny::Forms;
+use crate::narrow::Narrowing;
 use crate::remedy;
 use crate::{Capability, DenyList, IdError, Init, InitReport, Origin, Profile, Subsystem, ToolId, shell_like};
 use std::collections::HashSet;
@@ -133,10 +134,22 @@ impl Verdict {
         Self(Ok(()))
     }
 
+    /// The same verdict, where `say` puts its reason in other words.
+    #[must_use]
+    pub fn told(self, say: impl FnOnce(String) -> String) -> Self {
+        Self(self.0.map_err(|(source, reason, remedy)| (source, say(reason), remedy)))
+    }
+
     /// The step denies.
     #[must_use]
     pub fn deny(source: Origin, reason: String, remedy: Option<String>) -> Self {
         Self(Err((source, reason, remedy)))
+    }
+
+    /// The refusal it makes by a rule; `None` where it passes.
+    #[must_use]
+    pub fn refusal(self, rule: Rule) -> Option<Refusal> {
+        self.into_result(rule).err()
     }
 
     fn into_result(self, rule: Rule) -> Result<(), Refusal> {
@@ -199,6 +212,11 @@ impl Candidate {
         }
     }
 
+    /// As it was given; any text.
+    pub(crate) fn id(&self) -> &str {
+        &self.shown
+    }
+
     fn source(&self) -> &str {
         self.shown.split('/').next().unwrap_or_default()
     }
@@ -250,6 +268,8 @@ pub struct Policy {
     withheld: Option<Init>,
     /// The names of all sources of the user's own, and what withholds every other.
     others: Option<(HashSet<String>, Init)>,
+    /// What the active skill leaves of the tools.
+    pub(crate) narrowing: Option<Narrowing>,
 }
 
 pub(crate) type StaticStep = (Rule, fn(&Policy, &Candidate) -> Result<(), Refusal>);
@@ -269,7 +289,7 @@ impl Policy {
     /// A policy from what was decided at start.
     #[must_use]
     pub fn new(deny: DenyList, init: InitReport, withheld: Option<Init>) -> Self {
-        Self { deny, init, withheld, others: None }
+        Self { deny, init, withheld, others: None, narrowing: None }
     }
 
     /// Where the names of all the user's own sources are known unread: what withholds a source of another name.
@@ -337,7 +357,10 @@ impl Policy {
     }
 
     fn deny_name(&self, tool: &Candidate) -> Result<(), Refusal> {
-        self.deny.matching_name(&tool.forms).map_or(Ok(()), |found| Err(remedy::denied_by(found)))
+        match self.deny.matching_name(&tool.forms) {
+            Some(found) => Err(remedy::denied_by(found)),
+            None => self.narrowing.as_ref().and_then(|narrowing| narrowing.refusal(tool)).map_or(Ok(()), Err),
+        }
     }
 
     fn deny_prefix(&self, tool: &Candidate) -> Result<(), Refusal> {
@@ -433,6 +456,11 @@ impl<'p> Budgeted<'p> {
     pub fn guards<T>(self, tool: T, arguments: Arc<[u8]>, verdict: Verdict) -> Result<Authorized<'p, T>, Refusal> {
         verdict.into_result(Rule::Guard)?;
         Ok(Authorized { tool, arguments, policy: self.policy })
+    }
+
+    /// Back to step 6, for arguments that a guard put in the place of those that were checked.
+    pub fn replaced(self) -> Admitted<'p> {
+        Admitted { policy: self.policy }
     }
 }
 

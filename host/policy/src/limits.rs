@@ -47,6 +47,8 @@ limits! {
     Time "time" Time 30_000;
     /// Wall time of reading a source's definitions: they are static text, ten seconds is a hang.
     DefinitionsTime "definitions_time" Time 10_000;
+    /// Wall time of a hook for one event: calls wait for it, and it answers from what it is told.
+    HookTime "hook_time" Time 1_000;
     /// Time between "cancelled" and the end of an instance: enough to notice, too short to do harm.
     Grace "grace" Time 100;
     /// Memory of an instance, summed over all its linear memories. Interpreters compiled to components need about 60 MiB.

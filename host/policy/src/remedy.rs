@@ -23,6 +23,8 @@ pub(crate) fn whole(policy: &Policy, tool: &Candidate, refusal: Refusal) -> Refu
     for (rule, step) in STATIC {
         let Err(denied) = step(policy, tool) else { continue };
         let all: Option<Vec<String>> = match rule {
+            // No line ends a skill's narrowing.
+            Rule::DenyName if policy.narrowing.as_ref().is_some_and(|narrowing| narrowing.refusal(tool).is_some()) => None,
             Rule::DenyName => Some(policy.deny.all_names(&tool.forms).map(lift).collect()),
             Rule::DenyPrefix => Some(policy.deny.all_prefixes(&tool.forms).map(lift).collect()),
             _ => denied.remedy.map(|one| vec![one]),

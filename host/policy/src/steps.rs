@@ -72,7 +72,10 @@ impl Policy {
         match rule {
             Rule::Name => built_in("the id is inside the grammar"),
             Rule::ShellGate => built_in("nothing in the id looks like a shell"),
-            Rule::DenyName => built_in("no name of the deny list matches"),
+            Rule::DenyName => match &self.narrowing {
+                Some(narrowing) => narrowing.passed(),
+                None => built_in("no name of the deny list matches"),
+            },
             Rule::DenyPrefix => built_in("no prefix of the deny list matches"),
             Rule::Trust => match (&tool.trusted, tool.subsystem.map(|subsystem| self.init.of(subsystem))) {
                 (Some(trusted), _) => trusted.clone(),

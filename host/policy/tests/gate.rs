@@ -75,6 +75,34 @@ proptest! {
     }
 
     #[test]
+    fn a_narrowing_never_admits_more_and_nothing_outside_it(
+        ids in proptest::collection::vec(id(), 1..8), allowed in proptest::collection::vec(id(), 0..8), more in proptest::collection::vec(id(), 0..8),
+        names in entries(), prefixes in entries(), profile in profiles(), needs in any::<bool>(),
+    ) {
+        let missing = if needs { vec![("fs:read:@workspace".parse().unwrap(), None)] } else { vec![] };
+        let all = policy(&profile, &names, &prefixes);
+        let narrow = |policy: &Policy, ids: &[ToolId]| {
+            policy.clone().with_narrowing(ids.iter().map(|id| id.as_str().to_owned()), Origin::Code, "a skill".to_owned())
+        };
+        let once = narrow(&all, &allowed);
+        let twice = narrow(&once, &more);
+        for id in ids {
+            let tool = Candidate::new(id.clone(), Subsystem::PluginInit).with_missing(missing.clone(), None);
+            prop_assert_eq!(once.admit(&tool).is_ok(), all.admit(&tool).is_ok() && allowed.contains(&id));
+            prop_assert_eq!(twice.admit(&tool).is_ok(), once.admit(&tool).is_ok() && more.contains(&id));
+            // Explaining tells the same, and what the skill denies has no remedy.
+            let (_, denied) = once.explain(&tool);
+            prop_assert_eq!(denied, once.admit(&tool).err());
+            if !allowed.contains(&id) {
+                prop_assert_eq!(once.admit(&tool).unwrap_err().remedy, None);
+            }
+            // One that nothing registered is outside as well.
+            let unregistered = Candidate::unregistered(id.as_str());
+            prop_assert!(allowed.contains(&id) || once.admit(&unregistered).is_err());
+        }
+    }
+
+    #[test]
     fn a_shell_is_denied_whatever_the_rest_says(names in entries(), prefixes in entries(), profile in profiles(), which in prop::sample::select(vec!["shell/bash", "a/run-sh", "a/pwsh", "bash/x", "a/rebash"])) {
         let tool = Candidate::new(ToolId::parse(which).unwrap(), Subsystem::PluginInit);
         prop_assert_eq!(rule(&policy(&profile, &names, &prefixes), &tool), Some(Rule::ShellGate));
@@ -124,4 +152,24 @@ fn an_unregistered_id_is_a_matter_of_trust_only_while_something_is_withheld() {
     assert_eq!(rule(&trusted, &unknown), None);
     assert_eq!(rule(&trusted, &Candidate::unregistered("No Such")), Some(Rule::Name));
     assert_eq!(rule(&trusted, &Candidate::unregistered("x/bash")), Some(Rule::ShellGate));
+}
+
+#[test]
+fn a_call_outside_a_narrowing_is_denied_by_name_where_the_skill_says_so() {
+    let origin = Origin::File { name: "~/skills/a/SKILL.md".to_owned(), line: 4 };
+    let policy = Policy::for_profile(&Profile::trusted(Origin::Code), DenyList::from_iters(["a/denied"], [""; 0]).unwrap());
+    let policy = policy.with_narrowing(["a/b".to_owned(), "a/denied".to_owned()], origin.clone(), "the skill `a` leaves others".to_owned());
+    let tool = |id: &str| Candidate::new(ToolId::parse(id).unwrap(), Subsystem::PluginInit);
+    assert!(policy.admit(&tool("a/b")).is_ok());
+    let refusal = policy.admit(&tool("a/c")).unwrap_err();
+    assert_eq!((refusal.rule, &refusal.source, refusal.reason.as_str()), (Rule::DenyName, &origin, "the skill `a` leaves others"));
+    assert_eq!(refusal.remedy, None);
+    // What the skill leaves, the deny list still denies, with the entry that does.
+    let refusal = policy.admit(&tool("a/denied")).unwrap_err();
+    assert_eq!(
+        (refusal.rule, refusal.source, refusal.remedy.as_deref()),
+        (Rule::DenyName, Origin::Code, Some("remove the deny name a/denied"))
+    );
+    let (steps, _) = policy.explain(&tool("a/b"));
+    assert_eq!((&steps[2].source, steps[2].verdict), (&origin, StepVerdict::Pass));
 }

@@ -341,9 +341,12 @@ pub fn show(folder: &Path, limit: usize, fits: impl Fn(&Entry) -> bool) -> Resul
                     let before = heads(&line.value["follows"]).find(|head| head.hash == line.prev).map(|head| head.file);
                     chain = before.map_or(name.clone(), |file| chains.get(&file).cloned().unwrap_or(file));
                 }
-                "decision" => {
+                event @ ("decision" | "hook") => {
                     let text = |key: &str| line.value[key].as_str().unwrap_or_default().to_owned();
-                    let (time, tool, verdict) = (text("time"), text("tool"), text("verdict"));
+                    let (time, mut tool, verdict) = (text("time"), text("tool"), text("verdict"));
+                    if event == "hook" {
+                        tool = format!("{} heard {} {tool}", text("hook"), text("on")).trim_end().to_owned();
+                    }
                     let seq = line.seq;
                     let entry = Entry { time, tool, verdict, decision: line.value, outcome: None, file: name.clone(), line: at };
                     if fits(&entry) {

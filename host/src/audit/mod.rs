@@ -32,6 +32,7 @@ use sha2::{Digest, Sha256};
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 /// How large the log may grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +98,18 @@ pub(crate) struct Running<'a> {
     ended: bool,
 }
 
+/// What a hook said to an event.
+pub(crate) struct HookRun<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) identity: Option<&'a Identity>,
+    pub(crate) event: &'static str,
+    /// Registered, or cleaned as that of a denial.
+    pub(crate) tool: &'a str,
+    pub(crate) verdict: &'static str,
+    pub(crate) reason: Option<&'a str>,
+    pub(crate) duration: Duration,
+}
+
 impl Audit {
     pub(crate) fn new(settings: &Settings, sizes: Sizes) -> Self {
         let mut about = Vec::new();
@@ -105,9 +118,21 @@ impl Audit {
         Self { home: settings.home.clone(), sizes, about, key: OnceLock::new(), segment: Mutex::new(None) }
     }
 
-    /// Writes that a call may run.
-    pub(crate) fn allowed<'a>(&'a self, tool: &'a str, identity: &Identity, arguments: Option<&[u8]>) -> Result<Running<'a>, Error> {
-        let of = self.decision(tool, "allow", Some(identity), arguments, |_| {})?;
+    /// Writes that a call may run; `given` are its arguments as they came, where a guard replaced them.
+    pub(crate) fn allowed<'a>(
+        &'a self,
+        tool: &'a str,
+        identity: &Identity,
+        arguments: Option<&[u8]>,
+        given: Option<&[u8]>,
+    ) -> Result<Running<'a>, Error> {
+        let given = given.map(|given| self.mac(given)).transpose()?;
+        let more = |line: &mut Vec<u8>| {
+            if given.is_some() {
+                optional(line, "given", given.as_ref());
+            }
+        };
+        let of = self.decision(tool, "allow", Some(identity), arguments, more)?;
         Ok(Running { audit: self, tool, of, ended: false })
     }
 
@@ -129,6 +154,29 @@ impl Audit {
         self.decision(&tool, "absent", None, arguments, |line| text(line, "error", kind.name())).map(drop)
     }
 
+    /// Writes what a hook said.
+    pub(crate) fn hook(&self, run: &HookRun<'_>) -> Result<(), Error> {
+        let body = |line: &mut Vec<u8>| {
+            line.extend_from_slice(b",\"event\":\"hook\"");
+            text(line, "hook", run.name);
+            text(line, "on", run.event);
+            if !run.tool.is_empty() {
+                text(line, "tool", run.tool);
+            }
+            text(line, "verdict", run.verdict);
+            if let Some(reason) = run.reason {
+                text(line, "reason", reason);
+            }
+            optional(line, "identity", run.identity.map(|identity| hex(&identity.0)).as_ref());
+            let _ = write!(line, ",\"duration_us\":{}", run.duration.as_micros());
+        };
+        self.record(body).map(drop)
+    }
+
+    fn mac(&self, bytes: &[u8]) -> Result<Hex, Error> {
+        Ok(hex(&self.keyed()?.chain_update(bytes).finalize().into_bytes()))
+    }
+
     fn decision(
         &self,
         tool: &str,
@@ -138,10 +186,7 @@ impl Audit {
         more: impl FnOnce(&mut Vec<u8>),
     ) -> Result<u64, Error> {
         // Of a megabyte of arguments this takes a while, so it is done before anybody waits for the file.
-        let mac = match arguments {
-            Some(arguments) => Some(hex(&self.keyed()?.chain_update(arguments).finalize().into_bytes())),
-            None => None,
-        };
+        let mac = arguments.map(|arguments| self.mac(arguments)).transpose()?;
         self.record(|line| {
             line.extend_from_slice(b",\"event\":\"decision\"");
             text(line, "tool", tool);

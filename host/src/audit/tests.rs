@@ -54,8 +54,9 @@ fn call(audit: &Audit, tool: &str) {
         absent: Vec::new(),
         refused: Vec::new(),
         unrecorded: None,
+        told: Vec::new(),
     };
-    audit.allowed(tool, &ID, Some(b"{}")).unwrap().ended(&record).unwrap();
+    audit.allowed(tool, &ID, Some(b"{}"), None).unwrap().ended(&record).unwrap();
 }
 
 fn append(path: &Path, bytes: &[u8]) {
@@ -67,7 +68,7 @@ fn rotation_keeps_the_chain_and_outcomes_find_their_decisions_across_it() {
     let world = World::new();
     let audit = world.audit(Sizes { file: 2000, total: 1 << 30 });
     // Its outcome comes many files later.
-    let long = audit.allowed("a/long", &ID, Some(b"{}")).unwrap();
+    let long = audit.allowed("a/long", &ID, Some(b"{}"), None).unwrap();
     (0..40).for_each(|_| call(&audit, "a/b"));
     drop(long);
     let names = world.names();

@@ -1,7 +1,7 @@
 //! `palisade trust`, `plugin grant` and `plugin revoke`: what a person says yes to.
 
 use super::{Context, plugin};
-use palisade::config::{Consent, Consents, Files, Home, Scope, Settings, SourceDir, TrustRecord, digest, files_to_trust, now};
+use palisade::config::{Consent, Consents, Files, Home, Scope, Settings, TrustRecord, digest, files_to_trust, now};
 use palisade::plugins::Plugin;
 use palisade::policy::{Capability, Grant, Origin, effective, quoted};
 use palisade::{Error, Host, Kind, LoadOptions, clean};
@@ -53,19 +53,27 @@ async fn record_trust(context: &Context, home: &Home, yes: bool) -> Result<ExitC
     let options = palisade::config::Options { trust_workspace: true, ..context.options.clone() };
     let mut settings = Settings::resolve(&options, home.clone())?;
     let workspace = settings.workspace.clone();
-    let named: Vec<SourceDir> = settings.plugin_dirs.iter().filter(|dir| dir.scope == Scope::Workspace).cloned().collect();
+    let named = settings.workspace_dirs();
     let files = files_to_trust(&workspace, &named)?;
     // What is shown below is loaded from these very bytes.
     settings.workspace_trust.files = Some(Arc::new(files.clone()));
     settings.plugin_dirs.retain(|dir| dir.scope == Scope::Workspace);
+    settings.hooks.retain(|hook| hook.dir.scope == Scope::Workspace);
+    settings.skill_dirs.retain(|dir| dir.scope == Scope::Workspace);
     let compiler = super::compiler();
     let load = LoadOptions { compiler: Some(&compiler), allocator: palisade::sandbox::Allocator::OnDemand, ..LoadOptions::default() };
     let host = Host::load(settings, load).await?;
-    let plugins: Vec<&Plugin> = host.plugins().iter().map(AsRef::as_ref).collect();
+    let hooks = host.hooks().iter().filter_map(|hook| hook.source.as_ref());
+    let plugins: Vec<&Plugin> = host.plugins().iter().map(AsRef::as_ref).chain(hooks.map(AsRef::as_ref)).collect();
     let shown = clean::line(&workspace.folder.path().display().to_string(), clean::NAME);
     context.out.say(&format!("{shown}: {} files decide what runs here", files.len()));
     for broken in host.quarantined() {
         context.out.say(&format!("set aside: {}: {}", broken.source, clean::line(&broken.error.message, clean::TEXT)));
+    }
+    let skills: Vec<&str> = host.skills().map(|skill| skill.name.as_str()).collect();
+    for skill in host.skills() {
+        let tools = if skill.brings_tools { ", with tools" } else { "" };
+        context.out.say(&format!("the skill {} in {}{tools}: {}", skill.name, skill.shown, clean::line(&skill.description, clean::NAME)));
     }
     for entry in host.unaccepted().iter().filter(|entry| entry.scope == Scope::Workspace) {
         let argv = entry.argv().iter().map(|word| quoted(&clean::line(word, clean::NAME))).collect::<Vec<_>>().join(" ");
@@ -87,7 +95,7 @@ async fn record_trust(context: &Context, home: &Home, yes: bool) -> Result<ExitC
     }
     keep(home, &workspace.folder, files.clone(), &grants)?;
     let document = json!({
-        "workspace": shown, "trusted": true, "files": files.len(), "plugins": documents, "grants": grants,
+        "workspace": shown, "trusted": true, "files": files.len(), "plugins": documents, "skills": skills, "grants": grants,
     });
     context.out.payload(&document, || format!("trusted: {} files, {} grants; any change of a file ends it", files.len(), grants.len()))?;
     Ok(ExitCode::SUCCESS)
@@ -182,7 +190,8 @@ pub async fn grant(context: &Context, args: GrantArgs) -> Result<ExitCode, Error
     let host = context.one_shot(Some(&args.name)).await?;
     let absent =
         || Error::new(Kind::NotFound, format!("no plugin {} is loaded", clean::line(&args.name, clean::NAME))).hint("palisade plugin list");
-    let plugin = host.plugins().iter().find(|p| p.manifest.name.as_str() == args.name).ok_or_else(absent)?;
+    let hooks = host.hooks().iter().filter_map(|hook| hook.source.as_ref());
+    let plugin = host.plugins().iter().chain(hooks).find(|p| p.manifest.name.as_str() == args.name).ok_or_else(absent)?;
     if plugin.scope == Scope::Flag {
         let what = format!("{} comes from a flag of this command alone", plugin.manifest.name);
         return Err(Error::new(Kind::Usage, what).hint("grant it with --grant on the same command line"));

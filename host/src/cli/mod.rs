@@ -8,6 +8,7 @@ mod audit;
 mod call;
 mod consent;
 mod explain;
+mod hook;
 mod mcp;
 mod output;
 mod plugin;
@@ -16,6 +17,7 @@ mod run;
 mod serve;
 mod session;
 mod signals;
+mod skill;
 mod status;
 mod tools;
 
@@ -101,18 +103,24 @@ enum Command {
     /// Plugins
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
+    /// Skills
+    #[command(subcommand)]
+    Skill(skill::SkillCommand),
     /// Stored sessions of this workspace
     #[command(subcommand)]
     Session(session::SessionCommand),
     /// External MCP servers
     #[command(subcommand)]
     Mcp(mcp::McpCommand),
+    /// Hooks
+    #[command(subcommand)]
+    Hook(hook::HookCommand),
     /// The log of every decision and outcome
     #[command(subcommand)]
     Audit(audit::AuditCommand),
     /// MCP server on stdio, or over HTTP on a loopback address
     Serve(serve::ServeArgs),
-    /// Trust the plugins that this workspace names, as they are now, and grant what they ask for
+    /// Trust the plugins and skills that this workspace names, as they are now, and grant what they ask for
     Trust(consent::TrustArgs),
 }
 
@@ -248,8 +256,10 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode, Error
         Command::Explain(args) => explain::run(context, args).await,
         Command::Status => status::run(context).await,
         Command::Plugin(command) => plugin::run(context, command).await,
+        Command::Skill(command) => skill::run(context, command).await,
         Command::Session(command) => session::run(context, command),
         Command::Audit(command) => audit::run(context, command),
+        Command::Hook(command) => hook::run(context, command).await,
         Command::Mcp(command) => mcp::run(context, command).await,
         Command::Serve(args) => serve::run(context, args).await,
         Command::Trust(args) => consent::trust(context, args).await,

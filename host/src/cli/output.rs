@@ -1,5 +1,7 @@
 //! What a person reads: payload on stdout, all else on stderr, everything from outside cleaned.
 
+use palisade::config::Scope;
+use palisade::policy::Subsystem;
 use palisade::record::{CallRecord, Decision};
 use palisade::session::Event;
 use palisade::{Error, Host, Kind, clean};
@@ -82,13 +84,18 @@ impl Output {
             self.warn(&format!("{} is quarantined ({}): {}", broken.source, broken.error.kind.name(), broken.error.message));
         }
         if host.settings().workspace_trust.typed {
-            let activated: Vec<_> = host.plugins().iter().filter(|p| p.scope == palisade::config::Scope::Workspace).collect();
+            let activated: Vec<_> = host.plugins().iter().filter(|p| p.scope == Scope::Workspace).collect();
             for plugin in &activated {
                 let (name, version) = (&plugin.manifest.name, &plugin.manifest.version);
-                line(&format!("--trust-workspace activates the plugin {name} {version} in {} (sha256:{})", plugin.folder, plugin.identity));
+                let kind = if plugin.subsystem == Subsystem::SkillInit { "tools of the skill" } else { "plugin" };
+                line(&format!("--trust-workspace activates the {kind} {name} {version} in {} (sha256:{})", plugin.folder, plugin.identity));
             }
-            if activated.is_empty() {
-                line("--trust-workspace activates nothing: palisade.toml names no plugin that loads");
+            let skills: Vec<_> = host.skills().filter(|skill| skill.scope == Scope::Workspace).collect();
+            for skill in &skills {
+                line(&format!("--trust-workspace activates the skill {} in {}", skill.name, skill.shown));
+            }
+            if activated.is_empty() && skills.is_empty() {
+                line("--trust-workspace activates nothing: palisade.toml names no plugin and no skill that loads");
             }
         }
     }
@@ -108,9 +115,17 @@ impl Output {
         }
     }
 
+    /// What hooks have for the operator.
+    fn told(&self, lines: &[String]) {
+        if !self.quiet {
+            lines.iter().for_each(|told| line(told));
+        }
+    }
+
     /// The sandbox's part of a call's line, and what the guest logged.
     pub fn ended(&self, record: &CallRecord) {
         if record.denial.is_some() {
+            self.told(&record.told);
             return;
         }
         line(&record.line());
@@ -124,6 +139,7 @@ impl Output {
         if record.log_dropped > 0 {
             line(&format!("{}: {} more log lines found no room", record.tool, record.log_dropped));
         }
+        self.told(&record.told);
         // Also of a call that went well: the tool may have gone on without.
         for refused in &record.refused {
             line(&format!("{}: {refused}", record.tool));
@@ -149,6 +165,7 @@ impl Output {
                 self.ended(record);
             }
             Event::Unrecorded(error) => self.unrecorded(Some(error)),
+            Event::Told(lines) => self.told(lines),
         }
     }
 
@@ -157,6 +174,7 @@ impl Output {
             Event::Decided(decision) => self.decided(decision),
             Event::Ended(record) => self.ended(record),
             Event::Unrecorded(error) => self.unrecorded(Some(error)),
+            Event::Told(lines) => self.told(lines),
         }
     }
 }

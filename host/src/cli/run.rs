@@ -4,7 +4,7 @@ use super::{Context, signals};
 use palisade::config::{Home, Settings};
 use palisade::policy::Limit;
 use palisade::sandbox::{Allocator, Run};
-use palisade::session::{self, Prompt, RunResult, Session, StopReason, TurnResult};
+use palisade::session::{self, ActiveSkill, Prompt, RunResult, Session, StopReason, TurnResult};
 use palisade::{Error, Kind, LoadOptions, clean};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -35,6 +35,9 @@ pub struct RunArgs {
     /// Most tools listed for a prompt
     #[arg(long, value_name = "N", default_value_t = session::LISTED)]
     limit: usize,
+    /// Activate a skill: its text is part of the report, and its allowed-tools narrow what is called
+    #[arg(long, value_name = "NAME")]
+    skill: Option<String>,
     /// Also write the report as Markdown
     #[arg(long, value_name = "FILE.md")]
     report: Option<PathBuf>,
@@ -48,10 +51,12 @@ pub async fn run(context: &Context, args: RunArgs) -> Result<ExitCode, Error> {
     options.limits.extend(typed.into_iter().filter_map(|(limit, value)| Some((limit, value?))));
     let settings = Settings::resolve(&options, Home::from_environment()?)?;
     let compiler = super::compiler();
-    let load = LoadOptions { allocator: Allocator::Pool(SLOTS), compiler: Some(&compiler), ..LoadOptions::default() };
+    let skill = args.skill.as_deref();
+    let load = LoadOptions { allocator: Allocator::Pool(SLOTS), compiler: Some(&compiler), skill, ..LoadOptions::default() };
     let host = context.load(settings, load).await?;
     let mut session = Session::stored(Arc::new(host))?.listing(args.limit);
     let mut failed = None;
+    session.begin(&|event| context.out.event(&event)).await;
     for (text, direct_calls) in &prompts {
         let run = Run { progress: None, cancelled: Some(context.cancelled.clone()) };
         let prompt = Prompt { text, direct_calls: *direct_calls };
@@ -65,6 +70,7 @@ pub async fn run(context: &Context, args: RunArgs) -> Result<ExitCode, Error> {
             }
         }
     }
+    session.end(&|event| context.out.event(&event)).await;
     let (result, stored) = session.finish();
     context.out.payload(&result, || text(&result))?;
     let report = args.report.as_ref().map_or(Ok(()), |path| write_report(path, &result));
@@ -117,6 +123,21 @@ fn write_report(path: &Path, result: &RunResult) -> Result<(), Error> {
     palisade::files::write_whole(path, &[report.as_bytes()]).map_err(|e| Error::io(format!("the report {}", path.display()), &e))
 }
 
+/// The skill before the turns, with its text as that of somebody else.
+fn skill(skill: &ActiveSkill) -> String {
+    let tools = match skill.tools.as_deref() {
+        None => "all tools".to_owned(),
+        Some([]) => "no tool".to_owned(),
+        Some(tools) => tools.join(", "),
+    };
+    let text = clean::block(&skill.text).lines().map(|line| format!("  | {line}")).collect::<Vec<_>>().join("\n");
+    format!(
+        "[from the skill {} in {}, which leaves {tools}]\n{text}",
+        clean::line(&skill.name, clean::NAME),
+        clean::line(&skill.source, clean::NAME)
+    )
+}
+
 fn text(result: &RunResult) -> String {
     let turn = |turn: &TurnResult| {
         let mut lines = vec![format!("> {}", clean::line(&turn.prompt, clean::TEXT))];
@@ -124,9 +145,12 @@ fn text(result: &RunResult) -> String {
         lines.push(clean::block(&turn.output));
         lines.join("\n")
     };
-    let mut parts: Vec<String> = result.turns.iter().map(turn).collect();
-    if !result.init.values().any(|s| s.enabled) {
-        parts.extend(result.init.iter().map(|(name, s)| format!("{name}: off: {}", s.reason)));
+    let mut parts: Vec<String> = result.skill.iter().map(skill).collect();
+    parts.extend(result.turns.iter().map(turn));
+    // Where no plugin is there, a person wants to know why.
+    if result.init.get("plugin_init").is_some_and(|plugins| !plugins.enabled) {
+        let off = result.init.iter().filter(|(_, state)| !state.enabled);
+        parts.extend(off.map(|(name, state)| format!("{name}: off: {}", state.reason)));
     }
     for denial in &result.permission_denials {
         let remedy = denial.remedy.as_ref().map_or("nothing allows it".to_owned(), |r| format!("to allow it: {r}"));

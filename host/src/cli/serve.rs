@@ -1,7 +1,7 @@
 //! `palisade serve`.
 
 use super::{Context, signals};
-use palisade::config::Home;
+use palisade::config::{Home, HookEvent};
 use palisade::mcp::{self, Guard};
 use palisade::{Error, Kind, keep_fresh};
 use std::net::SocketAddr;
@@ -40,10 +40,16 @@ pub async fn run(context: &Context, args: ServeArgs) -> Result<ExitCode, Error> 
     let out = context.out.clone();
     let events: mcp::Events = Box::new(move |event| out.concurrent(&event));
     let (fresh, hosts) = watch::channel(host);
+    let session = uuid::Uuid::new_v4().to_string();
+    let told = async |event: HookEvent| {
+        let host = hosts.borrow().clone();
+        host.observe_session(event, &session).await.iter().for_each(|line| context.out.warn(line));
+    };
+    told(HookEvent::SessionStart).await;
     let out = context.out.clone();
     // Ends with this process.
     tokio::spawn(keep_fresh(fresh, context.options.clone(), Home::from_environment()?, super::compiler(), move |told| out.warn(told)));
-    match listener {
+    let served = match listener {
         Some(listener) => {
             let address = listener.local_addr().map_err(|e| Error::io("the listener", &e))?;
             let (guard, who) = if args.http_no_token {
@@ -53,9 +59,11 @@ pub async fn run(context: &Context, args: ServeArgs) -> Result<ExitCode, Error> 
                 (guard, format!("Authorization: Bearer, and the token in {}", path.display()))
             };
             context.out.say(&format!("listening on http://{address}{} ({who})", mcp::PATH));
-            mcp::serve_http(hosts, listener, guard, stop.clone(), events).await?;
+            mcp::serve_http(hosts.clone(), listener, guard, stop.clone(), events).await
         }
-        None => mcp::serve(hosts, tokio::io::stdin(), tokio::io::stdout(), stop.clone(), events).await?,
-    }
+        None => mcp::serve(hosts.clone(), tokio::io::stdin(), tokio::io::stdout(), stop.clone(), events).await,
+    };
+    told(HookEvent::SessionEnd).await;
+    served?;
     Ok(ExitCode::from(if *stop.borrow() { Kind::Cancelled.exit_code() } else { 0 }))
 }

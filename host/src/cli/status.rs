@@ -2,6 +2,7 @@
 
 use super::Context;
 use palisade::config::Scope;
+use palisade::policy::Subsystem;
 use palisade::sandbox::Allocator;
 use palisade::{Error, clean, session};
 use serde_json::{Value, json};
@@ -18,8 +19,12 @@ pub async fn run(context: &Context) -> Result<ExitCode, Error> {
         .iter()
         .map(|q| json!({"source": q.source, "kind": q.error.kind.name(), "reason": clean::line(&q.error.message, clean::TEXT)}))
         .collect();
+    let broken: Vec<(String, String)> =
+        host.hooks().iter().filter_map(|hook| Some((hook.name(), clean::line(&hook.broken.as_ref()?.message, clean::TEXT)))).collect();
     let tools = host.tools().filter(|tool| host.admit(tool).is_ok()).count();
     let denied = host.tools().count() - tools;
+    let brought = host.plugins().iter().filter(|plugin| plugin.subsystem == Subsystem::SkillInit).count();
+    let (plugins, skills) = (host.plugins().len() - brought, host.skills().count());
     let direct = settings.servers.iter().filter(|entry| entry.scope == Scope::Workspace).count();
     let memory = match host.allocator() {
         None => "nothing to run".to_owned(),
@@ -32,7 +37,10 @@ pub async fn run(context: &Context) -> Result<ExitCode, Error> {
         "init": init,
         "tools": tools,
         "tools_denied": denied,
-        "plugins": host.plugins().len(),
+        "plugins": plugins,
+        "skills": skills,
+        "hooks": host.hooks().len() - broken.len(),
+        "hooks_broken": broken.iter().map(|(name, why)| json!({"hook": name, "reason": why})).collect::<Vec<_>>(),
         "servers": host.servers().len(),
         "servers_held": host.unaccepted().len(),
         // What an agent that reads the same file starts itself, past every gate.
@@ -47,7 +55,9 @@ pub async fn run(context: &Context) -> Result<ExitCode, Error> {
             format!("workspace: {} ({})", if trust.trusted { "trusted" } else { "not trusted" }, trust.source),
         ];
         lines.extend(init.iter().map(|(name, s)| format!("{name}: {}: {}", if s.enabled { "on" } else { "off" }, s.reason)));
-        lines.push(format!("tools: {tools}, and {denied} denied, of {} plugins", host.plugins().len()));
+        lines.push(format!("tools: {tools}, and {denied} denied, of {plugins} plugins and {brought} skills"));
+        lines.push(format!("skills: {skills}"));
+        lines.push(format!("hooks: {}, and {} that do not run", host.hooks().len() - broken.len(), broken.len()));
         lines.push(format!("MCP servers: {}, and {} held", host.servers().len(), host.unaccepted().len()));
         if direct > 0 {
             lines.push(format!(
@@ -56,6 +66,7 @@ pub async fn run(context: &Context) -> Result<ExitCode, Error> {
         }
         lines.push(format!("instances: {memory}"));
         lines.push(format!("quarantined: {}", quarantined.len()));
+        lines.extend(host.quarantined().iter().map(|q| format!("  {}: {}", q.source, clean::line(&q.error.message, clean::TEXT))));
         lines.join("\n")
     })?;
     Ok(ExitCode::SUCCESS)

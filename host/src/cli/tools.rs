@@ -50,7 +50,7 @@ fn entry(tool: &Tool, denial: Option<&Denial>) -> Value {
         "description": spec.description,
         "input_schema": spec.input.value(),
         "output_schema": spec.output.as_ref().map(|s| s.value()),
-        "source_kind": "plugin",
+        "source_kind": tool.source_kind(),
         "available": denial.is_none(),
         "denial": denial,
     })

@@ -32,11 +32,11 @@ pub struct ConfigFile {
     /// Where plugins are.
     pub plugins: DirsTable,
     /// Where skills are.
-    pub skills: Option<Spanned<toml::Table>>,
+    pub skills: DirsTable,
     /// External MCP servers.
     pub mcp: BTreeMap<Placed, toml::Table>,
     /// Hooks.
-    pub hooks: Vec<Spanned<toml::Table>>,
+    pub hooks: Vec<Spanned<HookTable>>,
     /// Limits.
     pub limits: LimitsTable,
 }
@@ -64,6 +64,43 @@ pub struct SessionTable {
     pub dir: Option<Placed>,
 }
 
+/// `[[hooks]]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HookTable {
+    /// The folder of its component and manifest.
+    pub dir: Option<Placed>,
+    /// `guard` or `observer`.
+    pub kind: Option<Placed>,
+    /// What it hears of.
+    #[serde(default)]
+    pub events: Vec<Placed>,
+    /// A `hooks.json`, or a folder with one, in place of all that.
+    pub from: Option<Placed>,
+    /// Which of its commands run.
+    #[serde(default)]
+    pub allow: Vec<Spanned<CommandTable>>,
+    /// Of which tools; of all where it is not there.
+    pub tools: Option<Vec<Placed>>,
+    /// Whether it counts.
+    #[serde(default = "on")]
+    pub enabled: bool,
+}
+
+/// `allow` of `[[hooks]]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommandTable {
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// `sha256:` and 64 hex digits, as `palisade hook list` shows it.
+    pub digest: String,
+}
+
+fn on() -> bool {
+    true
+}
+
 /// `[deny]`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -74,7 +111,7 @@ pub struct DenyTable {
     pub prefixes: Vec<Placed>,
 }
 
-/// `[plugins]`.
+/// `[plugins]` and `[skills]`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DirsTable {

@@ -91,11 +91,7 @@ pub(super) fn check(workspace: &Workspace, file: &ConfigFile, source: &Source<'_
     }
     let what = format!("the workspace {}", workspace.folder.path().display());
     check_owner(&what, &workspace.folder.metadata().map_err(|e| Error::io(&what, &e))?)?;
-    let found = [
-        file.skills.as_ref().map(|v| ("skills", v.span().start)),
-        file.mcp.keys().next().map(|v| ("mcp", v.span().start)),
-        file.hooks.first().map(|v| ("hooks", v.span().start)),
-    ];
+    let found = [file.mcp.keys().next().map(|v| ("mcp", v.span().start))];
     match found.into_iter().flatten().next() {
         Some((key, at)) => {
             Err(source.error(at, &format!("`{key}`: this version does not run it, so it cannot be trusted; remove the key")))
@@ -108,12 +104,31 @@ pub(super) fn check(workspace: &Workspace, file: &ConfigFile, source: &Source<'_
 pub(super) struct Sources<'a> {
     /// The user's own plugins.
     pub(super) own: &'a [SourceDir],
+    /// The user's own skills.
+    pub(super) own_skills: &'a [SourceDir],
     /// How many external servers the user's config names.
     pub(super) servers: usize,
     /// The plugins that the workspace names.
     pub(super) named: &'a [SourceDir],
+    /// The skills that the workspace names.
+    pub(super) named_skills: &'a [SourceDir],
     /// Where the workspace names external servers.
     pub(super) listed: Option<Origin>,
+    /// How many hooks the user's config names.
+    pub(super) own_hooks: usize,
+    /// Where the workspace names the first hook.
+    pub(super) named_hooks: Option<Origin>,
+}
+
+/// What a profile withholds.
+pub(super) fn withheld_by_profile(profile: &Profile) -> Init {
+    Init {
+        enabled: false,
+        reason: format!("the profile `{}` withholds it", profile.name),
+        withheld: true,
+        origin: profile.origin.clone(),
+        remedy: Some("--profile trusted".to_owned()),
+    }
 }
 
 /// The report on the four subsystems, what stays withheld of one that runs, and what withholds a plugin that is none of
@@ -126,22 +141,15 @@ pub(super) fn init(
     file: &ConfigFile,
     source: &Source<'_>,
 ) -> (InitReport, Option<Init>, Option<Init>) {
-    let Sources { own, servers, named, listed } = sources;
+    let Sources { own, own_skills, servers, named, named_skills, listed, own_hooks, named_hooks } = sources;
     let at = |found: Option<usize>| found.map(|at| source.origin(at));
     let named_at = |subsystem| match subsystem {
         Subsystem::PluginInit => named.first().map(|dir| dir.origin.clone()),
-        Subsystem::SkillInit => at(file.skills.as_ref().map(|v| v.span().start)),
+        Subsystem::SkillInit => named_skills.first().map(|dir| dir.origin.clone()),
         Subsystem::McpPrefetch => at(file.mcp.keys().next().map(|v| v.span().start)).or_else(|| listed.clone()),
-        Subsystem::SessionHooks => at(file.hooks.first().map(|v| v.span().start)),
+        Subsystem::SessionHooks => named_hooks.clone(),
     };
     let by_profile = |subsystem| profile.subsystems.contains(&subsystem);
-    let withheld_by_profile = |_| Init {
-        enabled: false,
-        reason: format!("the profile `{}` withholds it", profile.name),
-        withheld: true,
-        origin: profile.origin.clone(),
-        remedy: Some("--profile trusted".to_owned()),
-    };
     let why = match &trustable {
         Err(error) => format!("the workspace names sources and cannot be trusted ({})", clean::line(&error.message, clean::TEXT)),
         Ok(()) if !trust.changed.is_empty() => format!("the workspace names sources, and {}", trust.source),
@@ -155,47 +163,45 @@ pub(super) fn init(
         // What no flag activates either has none.
         remedy: trustable.as_ref().ok().map(|()| "--trust-workspace".to_owned()),
     };
+    let by_profile_alone = |what: &str| Init {
+        enabled: true,
+        reason: format!("the profile `{}` initialises it{what}", profile.name),
+        withheld: false,
+        origin: profile.origin.clone(),
+        remedy: None,
+    };
     let report = Subsystem::ALL.map(|subsystem| match (by_profile(subsystem), named_at(subsystem)) {
         // Nothing of a server is read, started or contacted without a profile that says so.
-        (false, _) if subsystem == Subsystem::McpPrefetch => withheld_by_profile(subsystem),
+        (false, _) if subsystem == Subsystem::McpPrefetch => withheld_by_profile(profile),
         (_, Some(origin)) if trust.trusted => {
             Init { enabled: true, reason: format!("{} activates what {origin} names", trust.by()), withheld: false, origin, remedy: None }
         }
-        (true, _) if subsystem == Subsystem::PluginInit && (!own.is_empty() || named.is_empty()) => {
-            let what = if own.is_empty() { ", and no plugin is configured" } else { "" };
-            Init {
-                enabled: true,
-                reason: format!("the profile `{}` initialises it{what}", profile.name),
-                withheld: false,
-                origin: profile.origin.clone(),
-                remedy: None,
-            }
-        }
-        (true, _) if subsystem == Subsystem::McpPrefetch && *servers > 0 => Init {
-            enabled: true,
-            reason: format!("the profile `{}` initialises it", profile.name),
-            withheld: false,
-            origin: profile.origin.clone(),
-            remedy: None,
-        },
+        (true, _) if subsystem == Subsystem::PluginInit && !own.is_empty() => by_profile_alone(""),
+        (true, _) if subsystem == Subsystem::SkillInit && !own_skills.is_empty() => by_profile_alone(""),
+        (true, _) if subsystem == Subsystem::McpPrefetch && *servers > 0 => by_profile_alone(""),
+        (true, _) if subsystem == Subsystem::SessionHooks && *own_hooks > 0 => by_profile_alone(""),
         (true, Some(origin)) => withheld_by_trust(&origin),
-        (true, None) => {
-            Init { enabled: false, reason: "nothing is configured".to_owned(), withheld: false, origin: Origin::BuiltIn, remedy: None }
-        }
-        (false, _) => withheld_by_profile(subsystem),
+        (true, None) => by_profile_alone(match subsystem {
+            Subsystem::PluginInit => ", and no plugin is configured",
+            Subsystem::SkillInit => ", and no skill is configured",
+            Subsystem::McpPrefetch => ", and no MCP server is configured",
+            Subsystem::SessionHooks => ", and no hook is configured",
+        }),
+        (false, _) => withheld_by_profile(profile),
     });
     let report = InitReport(report);
-    let plugins = report.of(Subsystem::PluginInit);
-    let withheld = match named.first() {
-        _ if !plugins.enabled => None,
+    // Sources that were left unread of a subsystem that runs: the workspace's beside the user's own, or the other way round.
+    let unread = |subsystem, own: &[SourceDir], named: &[SourceDir]| match named.first().filter(|_| report.of(subsystem).enabled) {
         Some(dir) if !trust.trusted => Some(withheld_by_trust(&dir.origin)),
-        None => listed.as_ref().filter(|_| !trust.trusted && by_profile(Subsystem::McpPrefetch)).map(withheld_by_trust),
-        // The workspace's run, the user's own do not.
-        Some(_) if !by_profile(Subsystem::PluginInit) && !own.is_empty() => Some(withheld_by_profile(Subsystem::PluginInit)),
+        Some(_) if !by_profile(subsystem) && !own.is_empty() => Some(withheld_by_profile(profile)),
         _ => None,
     };
+    let servers = listed.as_ref().filter(|_| named.is_empty() && report.of(Subsystem::PluginInit).enabled);
+    let withheld = unread(Subsystem::PluginInit, own, named)
+        .or_else(|| servers.filter(|_| !trust.trusted && by_profile(Subsystem::McpPrefetch)).map(withheld_by_trust))
+        .or_else(|| unread(Subsystem::SkillInit, own_skills, named_skills));
     // No profile activates what the workspace names. Of what was added the names are known unread.
-    let known = own.iter().all(|dir| dir.scope == Scope::Added);
+    let known = own.iter().all(|dir| dir.scope == Scope::Added) && own_skills.is_empty();
     let others = named.first().filter(|_| known && !trust.trusted && !report.of(Subsystem::PluginInit).enabled);
     let others = others.map(|dir| withheld_by_trust(&dir.origin));
     (report, withheld, others)

@@ -294,7 +294,7 @@ impl Server {
         let start = Start::prepare(&self.entry, &self.home, &self.workspace, &self.limits)?;
         let started = child::spawn(&self.program, &start.fence, &start.argv, &start.env, &start.folder);
         let (child, stdin, stdout, stderr) = started.map_err(|e| format!("it cannot be started: {e}"))?;
-        let ending = Ending(Mutex::new(Some(child)));
+        let ending = Ending(Mutex::new(Some(child.holding(start.held))));
         let kept = Arc::new(Mutex::new(Vec::new()));
         let io = |e: std::io::Error| format!("its pipes: {e}");
         let write = pipe::Sender::from_owned_fd(OwnedFd::from(stdin)).map_err(io)?;

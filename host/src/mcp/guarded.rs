@@ -26,6 +26,15 @@ impl<T> Guarded<T> {
         Self { inner, second: Instant::now(), messages: 0, pinged: None }
     }
 
+    /// Whether one more message is more than somebody can read.
+    fn floods(&mut self, now: Instant) -> bool {
+        if now.duration_since(self.second) > Duration::from_secs(1) {
+            (self.second, self.messages) = (now, 0);
+        }
+        self.messages += 1;
+        self.messages > MESSAGES
+    }
+
     /// Whether the library hears of it.
     fn heard(&mut self, message: &RxJsonRpcMessage<RoleClient>) -> bool {
         match message {
@@ -52,12 +61,8 @@ impl<T: Transport<RoleClient>> Transport<RoleClient> for Guarded<T> {
     async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleClient>> {
         loop {
             let message = self.inner.receive().await?;
-            if self.second.elapsed() > Duration::from_secs(1) {
-                (self.second, self.messages) = (Instant::now(), 0);
-            }
-            self.messages += 1;
             // The end of the stream is the end of the connection.
-            if self.messages > MESSAGES {
+            if self.floods(Instant::now()) {
                 return None;
             }
             if self.heard(&message) {
@@ -85,5 +90,45 @@ mod tests {
         assert!(!guarded.heard(&message(r#"{"jsonrpc":"2.0","id":2,"method":"roots/list"}"#)));
         assert!(guarded.heard(&message(r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#)));
         assert!(guarded.heard(&message(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#)));
+    }
+
+    #[test]
+    fn a_second_has_room_for_so_many_messages_and_the_next_one_has_again() {
+        let mut guarded = Guarded::new(());
+        let start = guarded.second;
+        for second in [0, 2, 4] {
+            let now = start + Duration::from_secs(second);
+            assert!((0..MESSAGES).all(|_| !guarded.floods(now)) && guarded.floods(now), "{second}");
+        }
+    }
+
+    /// Says the same for ever, or nearly: a test that waits for its end is to fail, not to hang.
+    struct Endless(RxJsonRpcMessage<RoleClient>, u32);
+
+    impl Transport<RoleClient> for Endless {
+        type Error = std::io::Error;
+
+        fn send(&mut self, _: TxJsonRpcMessage<RoleClient>) -> impl Future<Output = std::io::Result<()>> + Send + 'static {
+            std::future::ready(Ok(()))
+        }
+
+        async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleClient>> {
+            self.1 += 1;
+            assert!(self.1 < 200 * MESSAGES, "it is not cut off");
+            Some(self.0.clone())
+        }
+
+        async fn close(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_server_that_floods_is_cut_off_whether_or_not_it_is_heard() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        for said in [r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#, r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#] {
+            let mut guarded = Guarded::new(Endless(serde_json::from_str(said).unwrap(), 0));
+            runtime.block_on(async { while guarded.receive().await.is_some() {} });
+        }
     }
 }

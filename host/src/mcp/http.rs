@@ -7,6 +7,7 @@
 
 use super::Events;
 use super::server::{Hosts, LAST, Server, stopped};
+use super::sessions::Sessions;
 use crate::config::{Home, locked, make_folder, read_private};
 use crate::error::{Error, Kind};
 use bytes::Bytes;
@@ -17,7 +18,6 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{HttpService, service_fn};
-use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use sha2::Sha256;
 use std::convert::Infallible;
@@ -131,8 +131,7 @@ pub async fn serve_http(
     // The names of loopback are the library's default; of origins there is none that is meant.
     let config = StreamableHttpServerConfig::default().enforce_origin_validation().with_max_request_body_bytes(BODY);
     let ending = config.cancellation_token.clone();
-    let sessions = Arc::new(LocalSessionManager::default());
-    let service = StreamableHttpService::new(move || Ok(server.clone()), sessions, config);
+    let service = StreamableHttpService::new(move || Ok(server.for_one()), Arc::new(Sessions::default()), config);
     let (guard, places) = (Arc::new(guard), Arc::new(Semaphore::new(CONNECTIONS)));
     let mut connections = tokio::task::JoinSet::new();
     loop {
@@ -200,7 +199,7 @@ type Answer = Response<BoxBody<Bytes, Infallible>>;
 
 async fn answer(
     guard: Arc<Guard>,
-    service: StreamableHttpService<Server, LocalSessionManager>,
+    service: StreamableHttpService<Server, Sessions>,
     known: Arc<AtomicBool>,
     request: Request<Incoming>,
 ) -> Result<Answer, Infallible> {

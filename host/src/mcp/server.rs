@@ -1,7 +1,7 @@
 //! The server: registered tools for MCP clients, both protocol eras, over any byte stream.
 
 use crate::error::{Error, Kind};
-use crate::mcp::changes;
+use crate::mcp::{changes, skills};
 use crate::record::{CallRecord, Outcome};
 use crate::sandbox::{Content, Progress, Run};
 use crate::session::{Event, init};
@@ -9,9 +9,10 @@ use crate::{Host, Tool, ToolCall};
 use base64::Engine;
 use palisade_policy::{Limit, Rule, Verdict};
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, Implementation, JsonObject, ListToolsResult,
-    PaginatedRequestParams, ProgressNotificationParam, ProgressToken, ResourceContents, ServerCapabilities, ServerConfig,
-    SubscriptionFilter, ToolAnnotations,
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, GetPromptRequestParams, GetPromptResponse,
+    GetSkillRequestParams, GetSkillResult, Implementation, JsonObject, ListPromptsResult, ListResourcesResult, ListSkillsResult,
+    ListToolsResult, PaginatedRequestParams, ProgressNotificationParam, ProgressToken, ReadResourceRequestParams, ReadResourceResponse,
+    ResourceContents, ServerCapabilities, ServerConfig, SubscriptionFilter, ToolAnnotations,
 };
 use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
 use rmcp::transport::async_rw::AsyncRwTransport;
@@ -31,9 +32,6 @@ const PROGRESS: usize = 16;
 const LAST_REPORT: Duration = Duration::from_millis(100);
 /// How long a server that ends waits for calls after their grace, and for what they answered to go out.
 pub(super) const LAST: Duration = Duration::from_secs(2);
-
-/// How often it is looked whether a client is gone that waits for changes.
-const CLOSED: Duration = Duration::from_secs(30);
 
 /// What a server tells its operator.
 pub type Events = Box<dyn Fn(Event<'_>) + Send + Sync>;
@@ -105,16 +103,26 @@ impl Drop for InFlight {
 pub(super) struct Server {
     hosts: Hosts,
     instructions: String,
+    /// Whether there were skills when serving began: what is not announced is not spoken of later.
+    skills: bool,
     events: Arc<Events>,
     stop: watch::Receiver<bool>,
     /// Calls in flight, of all clients.
     busy: Arc<watch::Sender<usize>>,
+    /// Gone when its client is.
+    life: Arc<watch::Sender<()>>,
 }
 
 impl Server {
     pub(super) fn new(hosts: Hosts, events: Events, stop: watch::Receiver<bool>) -> Self {
         let instructions = instructions(&hosts.borrow());
-        Self { instructions, hosts, events: Arc::new(events), stop, busy: Arc::default() }
+        let skills = hosts.borrow().skills().next().is_some();
+        Self { instructions, skills, hosts, events: Arc::new(events), stop, busy: Arc::default(), life: Arc::default() }
+    }
+
+    /// The same for one more client.
+    pub(super) fn for_one(&self) -> Self {
+        Self { life: Arc::default(), ..self.clone() }
     }
 
     fn host(&self) -> Arc<Host> {
@@ -126,25 +134,41 @@ impl Server {
         let most = self.host().limits().time(Limit::Grace) + LAST;
         let _ = tokio::time::timeout(most, self.busy.subscribe().wait_for(|calls| *calls == 0)).await;
     }
+}
 
-    /// Calls `tell` each time the tools are others than before, until that fails or nobody could change them.
-    async fn on_change<F: Future<Output = bool>>(&self, tell: impl Fn() -> F) {
-        let (mut hosts, mut servers) = (self.hosts.clone(), changes());
-        let mut before = listing(&self.host());
-        loop {
-            tokio::select! {
-                changed = hosts.changed() => if changed.is_err() { return },
-                changed = servers.changed() => if changed.is_err() { return },
-            }
-            let now = listing(&self.host());
-            if now != before {
-                before = now;
-                if !tell().await {
-                    return;
-                }
-            }
+/// Calls `tell` each time tools or skills are others than before, until that fails or nobody could change them. Whoever was
+/// told of no skills at the start hears of none.
+async fn on_change<F: Future<Output = bool>>(mut hosts: Hosts, skilled: bool, tell: impl Fn(Changed) -> F) {
+    let mut servers = changes();
+    let listed = |hosts: &Hosts| {
+        let host = hosts.borrow().clone();
+        (listing(&host), skills::Seen::of(&host))
+    };
+    let mut before = listed(&hosts);
+    loop {
+        tokio::select! {
+            changed = hosts.changed() => if changed.is_err() { return },
+            changed = servers.changed() => if changed.is_err() { return },
+        }
+        let now = listed(&hosts);
+        let changed = Changed {
+            tools: now.0 != before.0,
+            prompts: skilled && now.1.prompts != before.1.prompts,
+            resources: skilled && now.1.files != before.1.files,
+        };
+        before = now;
+        if (changed.tools || changed.prompts || changed.resources) && !tell(changed).await {
+            return;
         }
     }
+}
+
+/// What a client has to list again.
+#[derive(Clone, Copy)]
+struct Changed {
+    tools: bool,
+    prompts: bool,
+    resources: bool,
 }
 
 /// The tools an agent sees, as it sees them.
@@ -154,7 +178,8 @@ fn listing(host: &Host) -> Vec<rmcp::model::Tool> {
 
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
-        ServerConfig::new(ServerCapabilities::builder().enable_tools().enable_tool_list_changed().build())
+        let tools = ServerCapabilities::builder().enable_tools().enable_tool_list_changed().build();
+        ServerConfig::new(if self.skills { skills::capabilities(tools) } else { tools })
             .with_server_info(Implementation::new("palisade", env!("CARGO_PKG_VERSION")))
             .with_instructions(self.instructions.clone())
     }
@@ -163,14 +188,55 @@ impl ServerHandler for Server {
         Ok(ListToolsResult::with_all_items(listing(&self.host())))
     }
 
+    async fn list_prompts(&self, _: Option<PaginatedRequestParams>, _: RequestContext<RoleServer>) -> Result<ListPromptsResult, ErrorData> {
+        Ok(ListPromptsResult::with_all_items(skills::prompts(&self.host())))
+    }
+
+    async fn get_prompt(&self, params: GetPromptRequestParams, _: RequestContext<RoleServer>) -> Result<GetPromptResponse, ErrorData> {
+        skills::prompt(&self.host(), &params.name).map(Into::into)
+    }
+
+    async fn list_resources(
+        &self,
+        params: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        skills::resources(&self.host(), params.and_then(|params| params.cursor).as_deref())
+    }
+
+    async fn read_resource(
+        &self,
+        params: ReadResourceRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        let host = self.host();
+        // A file system that does not answer holds up no other client.
+        let read = tokio::task::spawn_blocking(move || skills::read(&host, &params.uri)).await;
+        read.map_err(|e| ErrorData::internal_error(e.to_string(), None))?.map(Into::into)
+    }
+
+    async fn list_skills(&self, _: Option<PaginatedRequestParams>, _: RequestContext<RoleServer>) -> Result<ListSkillsResult, ErrorData> {
+        Ok(ListSkillsResult::with_all_items(skills::entries(&self.host())))
+    }
+
+    async fn get_skill(&self, params: GetSkillRequestParams, _: RequestContext<RoleServer>) -> Result<GetSkillResult, ErrorData> {
+        skills::entry_of(&self.host(), &params.uri).map(GetSkillResult::new)
+    }
+
     /// Clients of the older era are told on their session.
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
-        let (server, peer) = (self.clone(), context.peer);
+        let (hosts, skilled, mut life, peer) = (self.hosts.clone(), self.skills, self.life.subscribe(), context.peer);
         tokio::spawn(async move {
-            let tell = || async { peer.notify_tool_list_changed().await.is_ok() };
+            let peer_of = &peer;
+            let tell = |changed: Changed| async move {
+                (!changed.tools || peer_of.notify_tool_list_changed().await.is_ok())
+                    && (!changed.prompts || peer_of.notify_prompt_list_changed().await.is_ok())
+                    && (!changed.resources || peer_of.notify_resource_list_changed().await.is_ok())
+            };
             tokio::select! {
-                () = server.on_change(tell) => {}
-                () = closed(&peer) => {}
+                () = on_change(hosts, skilled, tell) => {}
+                // Nothing is ever sent there.
+                _ = life.changed() => {}
             }
         });
     }
@@ -181,10 +247,16 @@ impl ServerHandler for Server {
     }
 
     async fn listen(&self, subscription: SubscriptionContext) -> Result<(), ErrorData> {
-        let tell = || async { subscription.sink().notify_tool_list_changed().await.is_ok() };
+        let (sink, wanted) = (subscription.sink(), subscription.accepted());
+        let tell = |changed: Changed| async move {
+            let wants = |wanted: Option<bool>, changed: bool| changed && wanted == Some(true);
+            (!wants(wanted.tools_list_changed, changed.tools) || sink.notify_tool_list_changed().await.is_ok())
+                && (!wants(wanted.prompts_list_changed, changed.prompts) || sink.notify_prompt_list_changed().await.is_ok())
+                && (!wants(wanted.resources_list_changed, changed.resources) || sink.notify_resource_list_changed().await.is_ok())
+        };
         let mut stop = self.stop.clone();
         tokio::select! {
-            () = self.on_change(tell) => {}
+            () = on_change(self.hosts.clone(), self.skills, tell) => {}
             _ = subscription.cancelled() => {}
             () = stopped(&mut stop) => {}
         }
@@ -246,13 +318,6 @@ impl ServerHandler for Server {
             Err(error) if error.kind == Kind::NotFound => Err(ErrorData::invalid_params(error.message, None)),
             Err(error) => Ok(CallToolResult::error(vec![ContentBlock::text(format!("{} is not available", error.kind.name()))]).into()),
         }
-    }
-}
-
-/// Waits until a client is gone.
-async fn closed(peer: &rmcp::Peer<RoleServer>) {
-    while !peer.is_transport_closed() {
-        tokio::time::sleep(CLOSED).await;
     }
 }
 

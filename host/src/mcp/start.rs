@@ -1,6 +1,7 @@
 //! What a server's process is started with: program, arguments, variables, folders, fence.
 
 use super::child::{self, Fence};
+use super::scratch::Scratch;
 use crate::clean;
 use crate::config::{Home, Scope, ServerEntry, expand, make_folder, secret};
 use palisade_policy::{Access, Limit, Limits};
@@ -12,14 +13,16 @@ const NESTED: &str = "PALISADE_NESTED";
 
 /// A process to be.
 #[derive(Debug)]
-pub(super) struct Start {
-    pub(super) fence: Fence,
-    pub(super) argv: Vec<OsString>,
-    pub(super) env: Vec<(String, String)>,
+pub(crate) struct Start {
+    pub(crate) fence: Fence,
+    pub(crate) argv: Vec<OsString>,
+    pub(crate) env: Vec<(String, String)>,
     /// Where it starts.
-    pub(super) folder: PathBuf,
+    pub(crate) folder: PathBuf,
     /// What it reads besides what its entry names.
     pub(super) reads: Vec<PathBuf>,
+    /// Keeps its folder for what is temporary, as long as it is open.
+    pub(super) held: std::fs::File,
 }
 
 impl Start {
@@ -37,7 +40,7 @@ impl Start {
     ///
     /// # Errors
     /// One sentence: what is not there, or why it may not be started.
-    pub(super) fn prepare(entry: &ServerEntry, home: &Home, workspace: &Path, limits: &Limits) -> Result<Self, String> {
+    pub(crate) fn prepare(entry: &ServerEntry, home: &Home, workspace: &Path, limits: &Limits) -> Result<Self, String> {
         if std::env::var_os(NESTED).is_some() {
             return Err("this Palisade was itself started by one as an MCP server, which starts no second level".to_owned());
         }
@@ -57,11 +60,12 @@ impl Start {
         }
         let args = entry.args.iter().map(put_in).collect::<Result<Vec<_>, _>>()?;
         let own = home.data.join("mcp").join(entry.key());
-        let (private, temporary) = (own.join("home"), own.join("tmp"));
-        for folder in [&home.data, &own, &private, &temporary] {
+        let private = own.join("home");
+        for folder in [&home.data, &own, &private] {
             make_folder(folder).map_err(|e| e.message)?;
         }
         let folders = entry.folders.clone()?;
+        let Scratch { folder: temporary, held } = Scratch::make(&own)?;
         // What a workspace names is named from there.
         let base = (entry.scope == Scope::Workspace).then_some(workspace);
         let by = |wanted: Access| folders.iter().filter(move |(_, _, access)| *access == wanted).map(|(_, path, _)| path.clone());
@@ -84,6 +88,7 @@ impl Start {
         let fence = Fence {
             read,
             write,
+            temporary,
             net: entry.net,
             unfenced: entry.unfenced,
             memory: limits.get(Limit::ChildMemory),
@@ -94,7 +99,7 @@ impl Start {
         // Where the workspace is open to it, it starts there.
         let folder =
             if base.is_some() || folders.iter().any(|(_, path, _)| workspace.starts_with(path)) { workspace.to_owned() } else { private };
-        Ok(Self { fence, argv, env, folder, reads })
+        Ok(Self { fence, argv, env, folder, reads, held })
     }
 }
 

@@ -15,18 +15,17 @@ pub use definitions::ToolSpec;
 pub(crate) use definitions::check as check_definitions;
 pub(crate) use lock::difference;
 pub use lock::write_lock;
-pub use manifest::Manifest;
+pub use manifest::{FILE, Manifest};
 
 use crate::config::installed::Package;
-use crate::config::{Scope, Settings, SourceDir, shown};
+use crate::config::{Scope, Settings, SourceDir};
 use crate::error::{Error, Kind};
-use crate::files::{Folder, ReadError};
-use crate::sandbox::{AT_ONCE, Prepared, Reach, Sandbox, Secret, WasmDigest};
+use crate::sandbox::{AT_ONCE, Prepared, Reach, Sandbox, Secret, WasmDigest, World};
+use crate::sources::{self, Facts, Place, Sort, as_trusted};
 use crate::{clean, config};
-use palisade_policy::{AuthGrant, Capability, Effective, Grant, Identity, Limit, Limits, Origin, ToolId, effective};
+use palisade_policy::{AuthGrant, Capability, Effective, Grant, Identity, Limit, Limits, Origin, Subsystem, ToolId, effective};
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 /// A loaded plugin.
@@ -38,6 +37,8 @@ pub struct Plugin {
     pub identity: Identity,
     /// Who named it.
     pub scope: Scope,
+    /// What initialises it: the plugins, or the skill that brings it.
+    pub subsystem: Subsystem,
     /// Its folder, as an operator reads it.
     pub folder: String,
     /// Requested ∩ granted.
@@ -80,12 +81,21 @@ pub struct Loaded {
 
 /// A plugin whose manifest was read.
 struct Found {
-    folder: Folder,
-    shown: String,
-    scope: Scope,
+    place: Place,
+    subsystem: Subsystem,
     manifest: Manifest,
     bytes: Vec<u8>,
 }
+
+/// A component that a skill brings.
+pub(crate) struct Bundled {
+    pub(crate) place: Place,
+    /// The skill's name.
+    pub(crate) skill: String,
+}
+
+const PLUGIN: Sort = Sort { file: manifest::FILE, noun: "plugin" };
+const HOOK: Sort = Sort { file: manifest::FILE, noun: "hook" };
 
 /// Told what is being compiled, by the plugin's name.
 pub trait Watcher: Sync + std::fmt::Debug {
@@ -95,10 +105,16 @@ pub trait Watcher: Sync + std::fmt::Debug {
     fn compiled(&self, name: &str);
 }
 
-/// Loads all plugins the settings allow, or only the one named `only`; as many at once as may be compiled at once.
-pub async fn load(settings: &Settings, sandbox: &Sandbox, only: Option<&str>, watcher: Option<&dyn Watcher>) -> Loaded {
+/// Loads all plugins the settings allow and what skills bring, or only the one named `only`; as many at once as may be compiled at once.
+pub(crate) async fn load(
+    settings: &Settings,
+    sandbox: &Sandbox,
+    bundled: Vec<Bundled>,
+    only: Option<&str>,
+    watcher: Option<&dyn Watcher>,
+) -> Loaded {
     let mut loaded = Loaded::default();
-    let mut found = find(settings, &mut loaded.quarantined);
+    let mut found = find(settings, bundled, &mut loaded.quarantined);
     loaded.unused_grants = unused_grants(settings, &found);
     let all = found.len();
     found.retain(|plugin| only.is_none_or(|name| name == plugin.manifest.name.as_str()));
@@ -140,11 +156,21 @@ pub async fn load_folder(
     watcher: Option<&dyn Watcher>,
 ) -> Result<(Plugin, Vec<Quarantined>), Error> {
     let dir = SourceDir { folder: folder.to_owned(), single: true, scope: Scope::Flag, origin: Origin::Flag("--plugin") };
-    let opened = open(settings, &dir)?;
-    let found = read_manifest(settings, opened, Scope::Flag)?;
+    let found = read_manifest(settings, sources::place(settings, &dir, PLUGIN)?, Subsystem::PluginInit)?;
     let mut quarantined = Vec::new();
     let plugin = load_one(settings, sandbox, found, &mut quarantined, watcher).await?;
     Ok((plugin, quarantined))
+}
+
+/// Loads the hook of one folder: a component with a manifest as a plugin has, and without tools.
+pub(crate) async fn load_hook(
+    settings: &Settings,
+    sandbox: &Sandbox,
+    dir: &SourceDir,
+    watcher: Option<&dyn Watcher>,
+) -> Result<Plugin, Error> {
+    let found = read_manifest(settings, sources::place(settings, dir, HOOK)?, Subsystem::SessionHooks)?;
+    load_one(settings, sandbox, found, &mut Vec::new(), watcher).await
 }
 
 /// The bytes of a plugin in a folder a person named, as they are now.
@@ -153,108 +179,67 @@ pub async fn load_folder(
 /// What is wrong with it.
 pub fn package(settings: &Settings, folder: &Path) -> Result<Package, Error> {
     let dir = SourceDir { folder: folder.to_owned(), single: true, scope: Scope::Flag, origin: Origin::Flag("the command line") };
-    let found = read_manifest(settings, open(settings, &dir)?, Scope::Flag)?;
+    let found = read_manifest(settings, sources::place(settings, &dir, PLUGIN)?, Subsystem::PluginInit)?;
     let name = found.manifest.component;
-    let component = found.folder.read(&name, settings.limits.get(Limit::Component));
+    let component = found.place.folder.read(&name, settings.limits.get(Limit::Component));
     let component = component.map_err(|e| Error::new(Kind::Component, format!("{}: {e}", clean::line(&name, clean::NAME))))?;
     let identity = identity(&found.bytes, &Sha256::digest(&component).into());
     Ok(Package { manifest: found.bytes, name, component, identity })
 }
 
-fn find(settings: &Settings, quarantined: &mut Vec<Quarantined>) -> Vec<Found> {
-    let mut by_name: BTreeMap<String, Vec<Found>> = BTreeMap::new();
-    let mut seen: HashSet<PathBuf> = HashSet::new();
-    let mut broken = |source: String, key: String, error: Error| quarantined.push(Quarantined { source, key, error });
-    for dir in &settings.plugin_dirs {
-        let shown_dir = clean::line(&dir.folder.display().to_string(), clean::NAME);
-        let linked = |path: PathBuf, error: Error| {
-            let key = last_part(&path);
-            broken(clean::line(&shown(&path, settings.workspace.folder.path()), clean::NAME), key, error);
-        };
-        let folders = match open(settings, dir).and_then(|folder| candidates(folder, dir, linked)) {
-            Ok(folders) => folders,
-            Err(error) => {
-                broken(shown_dir, last_part(&dir.folder), error);
-                continue;
-            }
-        };
-        for folder in folders {
-            // One folder named twice is one plugin.
-            if !seen.insert(folder.path().to_owned()) {
-                continue;
-            }
-            let key = last_part(folder.path());
-            let shown_folder = clean::line(&shown(folder.path(), settings.workspace.folder.path()), clean::NAME);
-            match read_manifest(settings, folder, dir.scope) {
-                Ok(found) => by_name.entry(found.manifest.name.to_string()).or_default().push(found),
-                Err(error) => broken(shown_folder, key, error),
-            }
-        }
-    }
+fn find(settings: &Settings, bundled: Vec<Bundled>, quarantined: &mut Vec<Quarantined>) -> Vec<Found> {
     let mut found = Vec::new();
-    for (name, mut group) in by_name {
-        // Between user and workspace, the user's stays.
-        if group.iter().any(|f| f.scope != Scope::Workspace) {
-            for lost in group.extract_if(.., |f| f.scope == Scope::Workspace) {
-                let error = Error::new(Kind::Manifest, format!("the user's own plugin has the name `{name}` too, and stays"));
-                broken(lost.shown, String::new(), error);
+    sources::places(settings, &settings.plugin_dirs, PLUGIN, quarantined, |place, quarantined| {
+        let (shown, key) = (place.shown.clone(), place.key());
+        match read_manifest(settings, place, Subsystem::PluginInit) {
+            Ok(one) => found.push(one),
+            Err(error) => quarantined.push(Quarantined { source: shown, key, error }),
+        }
+    });
+    let facts = |f: &Found| Facts { name: f.manifest.name.to_string(), shown: f.place.shown.clone(), scope: f.place.scope };
+    let mut found = sources::one_of_each_name(found, PLUGIN, facts, quarantined);
+    for Bundled { place, skill } in bundled {
+        match bundled_manifest(settings, place, &skill, &found) {
+            Ok(one) => found.push(one),
+            Err(error) => {
+                quarantined.push(Quarantined {
+                    source: clean::line(&format!("the tools of the skill {skill}"), clean::NAME),
+                    key: skill,
+                    error,
+                });
             }
         }
-        if group.len() > 1 {
-            let folders = group.iter().map(|f| f.shown.clone()).collect::<Vec<_>>().join(" and ");
-            let error = Error::new(Kind::Manifest, format!("the plugins in {folders} have one name, `{name}`; remove or rename one"));
-            broken(name.clone(), name, error);
-            continue;
-        }
-        found.append(&mut group);
     }
     found
 }
 
-/// By this a call may ask for a plugin whose manifest names it no more.
-fn last_part(folder: &Path) -> String {
-    folder.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
-}
-
-fn open(settings: &Settings, dir: &SourceDir) -> Result<Folder, Error> {
-    let opened = match (dir.scope, dir.folder.to_str()) {
-        (Scope::Workspace, Some(".")) => Folder::open(settings.workspace.folder.path()),
-        (Scope::Workspace, Some(below)) => settings.workspace.folder.folder(below),
-        (Scope::Workspace, None) => Err(ReadError::Outside),
-        _ => Folder::open(&dir.folder),
-    };
-    opened.map_err(|e| Error::new(Kind::Manifest, format!("the plugin folder that {} names: {e}", dir.origin)))
-}
-
-/// The folder itself where it is a plugin, else its subfolders that are; those that are links go to `linked`.
-fn candidates(folder: Folder, dir: &SourceDir, mut linked: impl FnMut(PathBuf, Error)) -> Result<Vec<Folder>, Error> {
-    if dir.single || folder.has(manifest::FILE) {
-        return Ok(vec![folder]);
+/// What a skill brings has its name, which no plugin and no server has.
+fn bundled_manifest(settings: &Settings, place: Place, skill: &str, plugins: &[Found]) -> Result<Found, Error> {
+    let found = read_manifest(settings, place, Subsystem::SkillInit)?;
+    let name = &found.manifest.name;
+    let refuse = |why: String| Err(Error::new(Kind::Manifest, format!("{}/{}: {why}", found.place.shown, manifest::FILE)));
+    if name.as_str() != skill {
+        return refuse(format!("`plugin.name` is {name}, and not the skill's name {}", clean::line(skill, clean::NAME)));
     }
-    let names = folder.names().map_err(|e| Error::new(Kind::Manifest, format!("the plugin folder that {} names: {e}", dir.origin)))?;
-    let mut found = Vec::new();
-    for name in names {
-        match folder.folder(&name) {
-            Ok(below) if below.has(manifest::FILE) => found.push(below),
-            Err(error @ ReadError::Link) => linked(folder.path().join(&name), Error::new(Kind::Manifest, error.to_string())),
-            // A file, or a folder that is no plugin.
-            _ => {}
-        }
+    let taken = plugins.iter().find(|plugin| plugin.manifest.name == *name).map(|plugin| format!("the plugin in {}", plugin.place.shown));
+    let server =
+        || settings.servers.iter().find(|server| server.name == *name).map(|server| format!("the MCP server of {}", server.origin));
+    match taken.or_else(server) {
+        Some(other) => refuse(format!("{other} has the name `{name}` too, so the skill is there without its tools; rename one")),
+        None => Ok(found),
     }
-    Ok(found)
 }
 
-fn read_manifest(settings: &Settings, folder: Folder, scope: Scope) -> Result<Found, Error> {
-    let shown = clean::line(&shown(folder.path(), settings.workspace.folder.path()), clean::NAME);
-    let name = format!("{shown}/{}", manifest::FILE);
-    let bytes = folder.read(manifest::FILE, manifest::MAX).map_err(|e| Error::new(Kind::Manifest, format!("{name}: {e}")))?;
+fn read_manifest(settings: &Settings, place: Place, subsystem: Subsystem) -> Result<Found, Error> {
+    let name = format!("{}/{}", place.shown, manifest::FILE);
+    let bytes = place.folder.read(manifest::FILE, manifest::MAX).map_err(|e| Error::new(Kind::Manifest, format!("{name}: {e}")))?;
     let mut manifest = Manifest::parse(&name, &bytes)?;
     for request in &mut manifest.requests {
         if let Capability::Fs(_, path) = &request.capability {
             request.resolved = settings.workspace.resolve(path).ok();
         }
     }
-    Ok(Found { folder, shown, scope, manifest, bytes })
+    Ok(Found { place, subsystem, manifest, bytes })
 }
 
 async fn load_one(
@@ -264,7 +249,7 @@ async fn load_one(
     quarantined: &mut Vec<Quarantined>,
     watcher: Option<&dyn Watcher>,
 ) -> Result<Plugin, Error> {
-    let Found { folder, shown, scope, manifest, bytes } = found;
+    let Found { place: Place { folder, shown, scope }, subsystem, manifest, bytes } = found;
     let path = format!("{shown}/{}", clean::line(&manifest.component, clean::NAME));
     let about = |mut error: Error| {
         error.message = format!("{path}: {}", error.message);
@@ -280,13 +265,17 @@ async fn load_one(
         None => {}
     };
     if scope == Scope::Workspace {
-        as_trusted(settings, &folder, manifest::FILE, &Sha256::digest(&bytes).into())?;
+        as_trusted(settings, folder.path(), manifest::FILE, &Sha256::digest(&bytes).into())?;
     }
-    let (digest, component) = sandbox.prepare(file, &limits, &compiling).await.map_err(about)?;
+    let world = if subsystem == Subsystem::SessionHooks { World::Hook } else { World::Plugin };
+    let (digest, component) = sandbox.prepare(file, world, &limits, &compiling).await.map_err(about)?;
     if scope == Scope::Workspace {
-        as_trusted(settings, &folder, &manifest.component, &digest)?;
+        as_trusted(settings, folder.path(), &manifest.component, &digest)?;
     }
-    let tools = tools(&manifest, &component, &limits, quarantined).await.map_err(about)?;
+    let tools = match world {
+        World::Plugin => tools(&manifest, &component, &limits, quarantined).await.map_err(about)?,
+        World::Hook => Vec::new(),
+    };
     let identity = identity(&bytes, &digest);
     let mut grants = grants_for(settings, scope, name, identity);
     let effective = effective(&manifest.requests, &grants);
@@ -304,19 +293,19 @@ async fn load_one(
     if effective.store {
         reach = reach.with_store(config::store_file(&settings.home, scope, folder.path(), name));
     }
-    Ok(Plugin { manifest, identity, scope, folder: shown, effective, grants, component: Arc::new(component), reach, limits, tools })
-}
-
-/// Whether a file of the workspace that was read now is one that was trusted: it may have been exchanged in between.
-fn as_trusted(settings: &Settings, folder: &Folder, name: &str, digest: &WasmDigest) -> Result<(), Error> {
-    let Some(files) = &settings.workspace_trust.files else { return Ok(()) };
-    let path = folder.path().strip_prefix(settings.workspace.folder.path()).unwrap_or(folder.path()).join(name);
-    let known = path.to_str().and_then(|path| files.get(path));
-    if known.is_some_and(|known| *known == config::hex(digest)) {
-        return Ok(());
-    }
-    let path = clean::line(&path.display().to_string(), clean::NAME);
-    Err(Error::new(Kind::Manifest, format!("{path} is not what was trusted")).hint("palisade trust"))
+    Ok(Plugin {
+        manifest,
+        identity,
+        scope,
+        subsystem,
+        folder: shown,
+        effective,
+        grants,
+        component: Arc::new(component),
+        reach,
+        limits,
+        tools,
+    })
 }
 
 /// The tools a component defines. When all of them passed every check, neither it nor the checks are asked again.
@@ -365,7 +354,7 @@ fn identity(manifest: &[u8], component: &WasmDigest) -> Identity {
 /// Flag grants that meet no request of a plugin that they could bind to.
 fn unused_grants(settings: &Settings, found: &[Found]) -> Vec<(String, Origin)> {
     let used = |grant: &Grant| {
-        let mut plugins = found.iter().filter(|f| takes_flags(f.scope) && f.manifest.name == grant.source);
+        let mut plugins = found.iter().filter(|f| takes_flags(f.place.scope) && f.manifest.name == grant.source);
         plugins.any(|f| !effective(&f.manifest.requests, std::slice::from_ref(grant)).used.is_empty())
     };
     let flags = settings.grants.iter().filter(|grant| grant.identity.is_none() && !used(grant));

@@ -1,4 +1,4 @@
-//! The bindings of `wit/`, generated.
+//! The bindings of `wit/`, generated: one world for plugins, one for hooks, over the same types and host functions.
 
 #![allow(missing_docs, reason = "generated from the WIT, whose comments are the manual")]
 
@@ -15,3 +15,16 @@ wasmtime::component::bindgen!({
     },
     exports: { default: async },
 });
+
+pub(crate) mod hook {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        world: "hook",
+        with: {
+            "palisade:plugin/types": super::palisade::plugin::types,
+            "palisade:plugin/host": super::palisade::plugin::host,
+            "palisade:plugin/store": super::palisade::plugin::store,
+        },
+        exports: { default: async },
+    });
+}

@@ -1,12 +1,13 @@
 //! One call: a fresh store and instance, within limits, and what came of it.
 
 use crate::error::Kind;
-use crate::sandbox::bindings::{PluginPre, palisade::plugin::types};
+use crate::sandbox::bindings::palisade::plugin::types;
 use crate::sandbox::cache::{CodeCache, WasmDigest, load_own};
+use crate::sandbox::entry::{Entry, Linked, Tool, World};
 use crate::sandbox::folders::Stuck;
 use crate::sandbox::pace::{Pace, note_tick};
 use crate::sandbox::refused::Refused;
-use crate::sandbox::shards::{Index, Shard, Shards};
+use crate::sandbox::shards::{Index, Shards};
 use crate::sandbox::slow::threads;
 use crate::sandbox::state::{HostCalls, State};
 use crate::sandbox::wasi::Reach;
@@ -22,10 +23,12 @@ use wasmtime::{Engine, Store, UpdateDeadline};
 pub struct Prepared {
     shards: Arc<Shards>,
     component: Component,
+    /// What it is of, and so what is asked of it.
+    world: World,
     /// Linked in the first engine.
-    linked: PluginPre<State>,
+    linked: Linked,
     /// Linked in the others, as they were asked to run it.
-    more: Box<[OnceLock<PluginPre<State>>]>,
+    more: Box<[OnceLock<Linked>]>,
     /// Of this component, then of all; in this order a source waits for itself and holds up no other.
     places: [Places; 2],
     /// Where its code and definitions are kept, and under which digest.
@@ -142,16 +145,16 @@ pub struct Failure {
 }
 
 impl Failure {
-    fn new(kind: Kind, message: impl Into<String>) -> Self {
+    pub(super) fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into() }
     }
 }
 
 /// What came of a call.
 #[derive(Debug)]
-pub struct Report {
+pub struct Report<T = Vec<Content>> {
     /// The result.
-    pub result: Result<Vec<Content>, Failure>,
+    pub result: Result<T, Failure>,
     /// What the guest logged.
     pub log: Vec<LogLine>,
     /// Log lines that found no room.
@@ -167,17 +170,18 @@ impl Prepared {
     pub(crate) fn new(
         shards: Arc<Shards>,
         component: Component,
+        world: World,
         places: [Places; 2],
         kept: Option<(CodeCache, WasmDigest)>,
     ) -> Result<Self, String> {
-        let linked = link(shards.get(0), &component)?;
+        let linked = Linked::new(shards.get(0), &component, world)?;
         let pace = Pace::new(if shards.slow.is_some() { threads() } else { 1 });
         let more = (1..shards.len()).map(|_| OnceLock::new()).collect();
-        Ok(Self { shards, component, linked, more, places, kept, stuck: Stuck::default(), pace })
+        Ok(Self { shards, component, world, linked, more, places, kept, stuck: Stuck::default(), pace })
     }
 
     /// The component in the engine of this thread.
-    fn linked(&self) -> &PluginPre<State> {
+    fn linked(&self) -> &Linked {
         let mine = self.shards.mine();
         let Some(slot) = mine.checked_sub(1).and_then(|i| self.more.get(i)) else { return &self.linked };
         match slot.get() {
@@ -187,11 +191,11 @@ impl Prepared {
         }
     }
 
-    fn link_again(&self, index: Index) -> Option<PluginPre<State>> {
+    fn link_again(&self, index: Index) -> Option<Linked> {
         let shard = self.shards.get(index);
         let kept = self.kept.as_ref().and_then(|(cache, digest)| cache.load(&shard.engine, digest));
         let component = kept.or_else(|| load_own(&shard.engine, &self.component.serialize().ok()?).ok())?;
-        link(shard, &component).ok()
+        Linked::new(shard, &component, self.world).ok()
     }
 
     /// The names of the interfaces the component imports.
@@ -214,8 +218,6 @@ impl Prepared {
 
     /// Runs one tool in a fresh instance, for at most `time`. Not public: whoever holds a component still has to go through
     /// the gate.
-    ///
-    /// It starts on the thread of the caller. When it used up a whole tick it goes on among the slow, see [`Pace`].
     pub(crate) async fn call(
         self: Arc<Self>,
         tool: &str,
@@ -225,14 +227,27 @@ impl Prepared {
         time: Duration,
         run: Run,
     ) -> Report {
+        self.enter(Tool { name: tool.to_owned(), arguments }, reach, limits, time, run).await
+    }
+
+    /// Enters a fresh instance, for at most `time`.
+    ///
+    /// It starts on the thread of the caller. When it used up a whole tick it goes on among the slow, see [`Pace`].
+    pub(super) async fn enter<E: Entry>(
+        self: Arc<Self>,
+        entry: E,
+        reach: &Reach,
+        limits: &Limits,
+        time: Duration,
+        run: Run,
+    ) -> Report<E::Output> {
         if time.is_zero() {
-            return Report::failed(Failure::new(Kind::LimitTime, stopped_after(limits)));
+            return Report::failed(Failure::new(Kind::LimitTime, stopped_after(limits, E::TIME)));
         }
         let running = self.shards.running();
         let job = Job {
             prepared: self.clone(),
-            tool: tool.to_owned(),
-            arguments,
+            entry,
             cancelled: run.cancelled.clone(),
             state: State::new(reach, limits, run, self.stuck.clone()),
             limits: limits.clone(),
@@ -274,34 +289,37 @@ impl Prepared {
     /// # Errors
     /// The failure of the guest: it trapped, took too long or returned too much.
     pub(crate) async fn definitions(&self, limits: &Limits) -> Result<Vec<Definition>, Failure> {
+        let read = self.read(limits, "tools", async |linked, store| match linked {
+            Linked::Plugin(linked) => linked.instantiate_async(&mut *store).await?.palisade_plugin_tools().call_definitions(store).await,
+            Linked::Hook(_) => Ok(Vec::new()),
+        });
+        Ok(read.await?.into_iter().map(definition).collect())
+    }
+
+    /// Asks for what is always the same, in an instance that reaches nothing.
+    pub(super) async fn read<T>(
+        &self,
+        limits: &Limits,
+        interface: &str,
+        ask: impl AsyncFnOnce(&Linked, &mut Store<State>) -> wasmtime::Result<T>,
+    ) -> Result<T, Failure> {
         let _running = self.shards.running();
         let deadline = limits.time(Limit::DefinitionsTime);
-        let state = State::sealed(limits, self.stuck.clone());
-        let mut store = store(self.component.engine(), state, limits);
-        let work = async {
-            let plugin = self.linked.instantiate_async(&mut store).await?;
-            plugin.palisade_plugin_tools().call_definitions(&mut store).await
-        };
-        let ran = tokio::time::timeout(deadline, work).await;
+        let mut store = store(self.component.engine(), State::sealed(limits, self.stuck.clone()), limits);
+        let ran = tokio::time::timeout(deadline, ask(&self.linked, &mut store)).await;
         let result = ran.map_err(|_| Failure::new(Kind::LimitTime, format!("it was stopped after {}", show(deadline))))?;
-        let definitions = result.map_err(|error| match format!("{error:#}") {
+        result.map_err(|error| match format!("{error:#}") {
             // The types of exports are compared only when the first instance is made.
             text if text.contains("failed to convert function") => {
-                Failure::new(Kind::Component, format!("the component does not export palisade:plugin/tools with its types: {text}"))
+                Failure::new(Kind::Component, format!("the component does not export palisade:plugin/{interface} with its types: {text}"))
             }
             _ => engine_failure(store.data(), &error, limits),
-        })?;
-        Ok(definitions.into_iter().map(definition).collect())
+        })
     }
 }
 
 /// Operations on files that may never end, of one source; past it the source is set aside.
 const STUCK: u32 = 8;
-
-fn link(shard: &Shard, component: &Component) -> Result<PluginPre<State>, String> {
-    let pre = shard.linker.instantiate_pre(component).map_err(|e| format!("the component does not link: {e:#}"))?;
-    PluginPre::new(pre).map_err(|e| format!("the component does not export palisade:plugin/tools: {e:#}"))
-}
 
 fn store(engine: &Engine, state: State, limits: &Limits) -> Store<State> {
     let mut store = Store::new(engine, state);
@@ -322,28 +340,24 @@ fn store(engine: &Engine, state: State, limits: &Limits) -> Store<State> {
 }
 
 /// All that one call needs, so that it can move from thread to thread.
-struct Job {
+struct Job<E> {
     prepared: Arc<Prepared>,
-    tool: String,
-    arguments: Arc<[u8]>,
+    entry: E,
     state: State,
     limits: Limits,
     time: Duration,
     cancelled: Option<watch::Receiver<bool>>,
 }
 
-impl Job {
-    async fn run(self) -> Report {
-        let Self { prepared, tool, arguments, state, limits, time, mut cancelled } = self;
+impl<E: Entry> Job<E> {
+    async fn run(self) -> Report<E::Output> {
+        let Self { prepared, entry, state, limits, time, mut cancelled } = self;
         let linked = prepared.linked();
         let mut store = store(linked.engine(), state, &limits);
-        // The gate parsed these very bytes, so they are UTF-8.
-        let arguments = std::str::from_utf8(&arguments).unwrap_or_default();
         let ran = {
             let work = async {
                 let _places = (prepared.places[0].take().await, prepared.places[1].take().await);
-                let plugin = linked.instantiate_async(&mut store).await?;
-                plugin.palisade_plugin_tools().call_call(&mut store, &tool, arguments).await
+                entry.enter(linked, &mut store, &limits).await
             };
             let timed = tokio::time::timeout(time, work);
             match &mut cancelled {
@@ -353,21 +367,20 @@ impl Job {
         };
         let state = store.data_mut();
         let result = match ran {
-            Err(Stopped::Time) => Err(Failure::new(Kind::LimitTime, stopped_after(&limits))),
+            Err(Stopped::Time) => Err(Failure::new(Kind::LimitTime, stopped_after(&limits, E::TIME))),
             Err(Stopped::Cancelled) => Err(Failure::new(Kind::Cancelled, "the caller gave up")),
             // Whatever it made of the error, it wrote as much as it might.
             Ok(_) if state.written.as_ref().is_some_and(Written::hit) => Err(Failure::new(Kind::LimitOutput, wrote_too_much(&limits))),
             Ok(Err(error)) => Err(engine_failure(state, &error, &limits)),
             Ok(Ok(_)) if state.check_calls().is_err() => Err(called_too_often(&limits)),
-            Ok(Ok(Err(types::ToolError { message }))) => Err(Failure::new(Kind::ToolFailed, message)),
-            Ok(Ok(Ok(contents))) => checked(contents, &limits),
+            Ok(Ok(result)) => result,
         };
         let (log, refused) = (std::mem::take(&mut state.log), state.http.refused());
         Report { result, memory_peak: state.limiter.peak(), log, log_dropped: state.log_dropped, refused }
     }
 }
 
-impl Report {
+impl<T> Report<T> {
     /// Of a call that gave no result.
     pub(crate) fn failed(failure: Failure) -> Self {
         Self { result: Err(failure), log: Vec::new(), log_dropped: 0, memory_peak: 0, refused: Vec::new() }
@@ -378,8 +391,8 @@ fn gone() -> Failure {
     Failure::new(Kind::Internal, "the thread it ran on is gone")
 }
 
-fn stopped_after(limits: &Limits) -> String {
-    format!("it was stopped after {}", show(limits.time(Limit::Time)))
+fn stopped_after(limits: &Limits, limit: Limit) -> String {
+    format!("it was stopped after {}", show(limits.time(limit)))
 }
 
 fn wrote_too_much(limits: &Limits) -> String {
@@ -440,27 +453,6 @@ fn engine_failure(state: &State, error: &wasmtime::Error, limits: &Limits) -> Fa
         Some(trap) => Failure::new(Kind::Trap, format!("the component trapped: {trap}")),
         None => Failure::new(Kind::Trap, format!("the component failed: {text}")),
     }
-}
-
-fn checked(contents: Vec<types::Content>, limits: &Limits) -> Result<Vec<Content>, Failure> {
-    let size: usize = contents
-        .iter()
-        .map(|content| match content {
-            types::Content::Text(text) | types::Content::Json(text) => text.len(),
-            types::Content::Blob(blob) => blob.data.len() + blob.mime.len(),
-        })
-        .sum();
-    if size > limits.size(Limit::Result) {
-        return Err(Failure::new(Kind::LimitOutput, format!("its result has {size} bytes; the limit is {}", limits.get(Limit::Result))));
-    }
-    let one = |content| match content {
-        types::Content::Text(text) => Ok(Content::Text(text)),
-        types::Content::Json(text) => serde_json::value::RawValue::from_string(text)
-            .map(Content::Json)
-            .map_err(|_| Failure::new(Kind::ToolFailed, "it returned JSON that is none")),
-        types::Content::Blob(types::Blob { mime, data }) => Ok(Content::Blob { mime, data }),
-    };
-    contents.into_iter().map(one).collect()
 }
 
 fn definition(given: types::ToolDefinition) -> Definition {

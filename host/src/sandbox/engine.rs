@@ -6,6 +6,7 @@ use crate::sandbox::CodeCache;
 use crate::sandbox::cache::{WasmDigest, load_own};
 use crate::sandbox::call::{Places, Prepared};
 use crate::sandbox::compile::Compiler;
+use crate::sandbox::entry::World;
 use crate::sandbox::shards::Shards;
 use palisade_policy::{Limit, Limits};
 use sha2::{Digest, Sha256};
@@ -78,9 +79,15 @@ impl Sandbox {
     /// is known and has not changed is not even read. `compiling` is told before the compiler starts, and after.
     ///
     /// # Errors
-    /// [`Kind::Component`] when it cannot be read, is not a component, does not export the tools interface with the right
-    /// types, or imports what is not linked.
-    pub async fn prepare(&self, file: Opened, limits: &Limits, compiling: &(dyn Fn(bool) + Sync)) -> Result<(WasmDigest, Prepared), Error> {
+    /// [`Kind::Component`] when it cannot be read, is not a component, does not export the interface of its world with the
+    /// right types, or imports what is not linked.
+    pub async fn prepare(
+        &self,
+        file: Opened,
+        world: World,
+        limits: &Limits,
+        compiling: &(dyn Fn(bool) + Sync),
+    ) -> Result<(WasmDigest, Prepared), Error> {
         let refuse = |message: String| Error::new(Kind::Component, message);
         let (stamp, most) = (*file.stamp(), limits.get(Limit::Component));
         if file.size() > most {
@@ -111,7 +118,7 @@ impl Sandbox {
         };
         let places = [Places::new(limits.get(Limit::InFlightSource)), self.places.clone()];
         let kept = self.cache.clone().map(|cache| (cache, digest));
-        Ok((digest, Prepared::new(shards, component, places, kept).map_err(refuse)?))
+        Ok((digest, Prepared::new(shards, component, world, places, kept).map_err(refuse)?))
     }
 
     /// The engines for a component of that size.

@@ -14,6 +14,7 @@ mod store;
 pub use report::markdown;
 pub use store::{Listed, SessionStore, StoredSession};
 
+use crate::config::HookEvent;
 use crate::error::{Error, Kind};
 use crate::record::{CallRecord, Decision, Denial};
 use crate::sandbox::Run;
@@ -103,6 +104,37 @@ pub struct InitState {
     pub reason: String,
 }
 
+/// The skill that narrowed a session's tools, and its text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ActiveSkill {
+    /// Its name.
+    pub name: String,
+    /// Its `SKILL.md`, as an operator reads it.
+    pub source: String,
+    /// What it is for.
+    pub description: String,
+    /// What it says, redacted.
+    pub text: String,
+    /// The ids it leaves; `None` where it leaves all.
+    pub tools: Option<Vec<String>>,
+    /// What it names that is no tool here.
+    pub ignored: Vec<String>,
+}
+
+/// The skill that is active in a host.
+fn active(host: &Host) -> Option<ActiveSkill> {
+    let skill = host.active_skill()?;
+    let left = host.left_by(skill);
+    Some(ActiveSkill {
+        name: skill.name.clone(),
+        source: format!("{}/{}", skill.shown, crate::skills::FILE),
+        description: redact::text(&skill.description).into_owned(),
+        text: redact::text(&skill.text).into_owned(),
+        tools: left.tools,
+        ignored: left.ignored,
+    })
+}
+
 /// What came of a session: the JSON of `run`, and the source of its report.
 #[derive(Debug, Clone, Serialize)]
 pub struct RunResult {
@@ -116,6 +148,8 @@ pub struct RunResult {
     pub trusted: bool,
     /// The four subsystems.
     pub init: BTreeMap<&'static str, InitState>,
+    /// The active skill.
+    pub skill: Option<ActiveSkill>,
     /// The turns that ran.
     pub turns: Vec<TurnResult>,
     /// All denials of all turns.
@@ -151,6 +185,8 @@ pub enum Event<'a> {
     Ended(&'a CallRecord),
     /// A call did not run, because its decision cannot be written down.
     Unrecorded(&'a Error),
+    /// What hooks have for the operator.
+    Told(&'a [String]),
 }
 
 /// A prompt, and what may be done with it.
@@ -199,6 +235,7 @@ impl Session {
             profile: stored.profile.clone(),
             trusted: init.values().any(|s| s.enabled),
             init,
+            skill: active(&host),
             turns: Vec::new(),
             permission_denials: Vec::new(),
             usage: Usage::default(),
@@ -236,9 +273,13 @@ impl Session {
             return Ok(false);
         }
         let cancelled = run.cancelled.clone();
-        // Written before anything runs: the prompt, and then each denial.
-        self.stored.prompts.push(cut(&redact::text(prompt.text)));
-        self.store(&[])?;
+        let (denied, told) = self.host.prompt(prompt.text, &run).await?;
+        event(Event::Told(&told));
+        // Written before anything runs: the prompt, and then each denial. One that a guard denied was not submitted.
+        if denied.is_none() {
+            self.stored.prompts.push(cut(&redact::text(prompt.text)));
+        }
+        self.store(denied.as_slice())?;
         let mut turn = TurnResult {
             prompt: redact::text(prompt.text).into_owned(),
             matched: Vec::new(),
@@ -250,6 +291,9 @@ impl Session {
         };
         let mut failed = None;
         match direct(prompt.text) {
+            _ if denied.is_some() => {
+                turn.permission_denials.extend(denied);
+            }
             Some((id, arguments)) if prompt.direct_calls => {
                 let note = "direct call".to_owned();
                 turn.matched.push(Matched { tool: clean::line(id, clean::NAME), score: 0, note });
@@ -284,6 +328,7 @@ impl Session {
                     let gate = start.elapsed();
                     let (denial, unrecorded) = self.host.denied(id, refusal, None);
                     event(Event::Decided(&Decision { tool: id.to_owned(), denial: Some(&denial), gate, unrecorded: unrecorded.as_ref() }));
+                    event(Event::Told(&self.host.observe_denied(&denial, &run).await));
                     let note = format!("denied by {}", denial.rule);
                     turn.permission_denials.push(denial);
                     note
@@ -364,6 +409,16 @@ impl Session {
         }
     }
 
+    /// Tells the hooks that it begins.
+    pub async fn begin(&self, event: &(dyn Fn(Event<'_>) + Sync)) {
+        event(Event::Told(&self.host.observe_session(HookEvent::SessionStart, &self.stored.session_id.to_string()).await));
+    }
+
+    /// Tells the hooks that it ends.
+    pub async fn end(&self, event: &(dyn Fn(Event<'_>) + Sync)) {
+        event(Event::Told(&self.host.observe_session(HookEvent::SessionEnd, &self.stored.session_id.to_string()).await));
+    }
+
     /// Ends the session and stores how.
     pub fn finish(mut self) -> (RunResult, Result<(), Error>) {
         if self.result.stop_reason == StopReason::Running {
@@ -397,6 +452,9 @@ fn output(turn: &TurnResult) -> String {
     };
     if !turn.calls.is_empty() {
         return turn.calls.iter().map(call).collect::<Vec<_>>().join("\n");
+    }
+    if let (true, Some(denial)) = (turn.matched.is_empty(), turn.permission_denials.first()) {
+        return format!("the prompt was denied by {} (#{})", denial.rule, denial.number);
     }
     if turn.matched.is_empty() {
         return "no tool fits this prompt".to_owned();

@@ -3,7 +3,7 @@
 //! Everything from outside is cleaned first and then placed as code, in a span or a block, where nothing is markup. Only
 //! our own constant words are text.
 
-use super::{RunResult, StopReason, TurnResult};
+use super::{ActiveSkill, RunResult, StopReason, TurnResult};
 use crate::clean;
 use crate::record::Denial;
 use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Tag, TagEnd};
@@ -30,6 +30,9 @@ pub fn markdown(run: &RunResult) -> Result<String, std::fmt::Error> {
     let rows: Vec<(&str, String)> =
         run.init.iter().map(|(name, s)| (*name, format!("{}: {}", if s.enabled { "on" } else { "off" }, s.reason))).collect();
     out.list(&rows);
+    if let Some(skill) = &run.skill {
+        out.skill(skill);
+    }
     for (number, turn) in run.turns.iter().enumerate() {
         out.turn(number + 1, turn);
     }
@@ -115,6 +118,22 @@ impl Writer {
         self.wrap(Tag::CodeBlock(CodeBlockKind::Fenced("text".into())), |w| w.events.push(Event::Text(shown.into())));
     }
 
+    fn skill(&mut self, skill: &ActiveSkill) {
+        self.heading(HeadingLevel::H2, "Skill");
+        let tools = skill.tools.as_ref().map_or_else(|| "all".to_owned(), |tools| tools.join(" "));
+        let tools = if tools.is_empty() { "none".to_owned() } else { tools };
+        let mut rows = vec![
+            ("name", skill.name.clone()),
+            ("from", skill.source.clone()),
+            ("description", skill.description.clone()),
+            ("leaves the tools", tools),
+        ];
+        rows.extend((!skill.ignored.is_empty()).then(|| ("names that are no tool here", skill.ignored.join(" "))));
+        self.list(&rows);
+        self.paragraph("Its text, which its author wrote:");
+        self.block(&skill.text);
+    }
+
     fn turn(&mut self, number: usize, turn: &TurnResult) {
         self.heading(HeadingLevel::H2, &format!("Turn {number}"));
         self.paragraph("Prompt:");
@@ -179,6 +198,14 @@ mod tests {
             profile: "trusted".to_owned(),
             trusted: true,
             init: std::collections::BTreeMap::new(),
+            skill: Some(ActiveSkill {
+                name: prompt.to_owned(),
+                source: prompt.to_owned(),
+                description: output.to_owned(),
+                text: output.to_owned(),
+                tools: Some(vec![prompt.to_owned()]),
+                ignored: vec![output.to_owned()],
+            }),
             turns: vec![turn],
             permission_denials: Vec::new(),
             usage: Usage::default(),
@@ -211,7 +238,7 @@ mod tests {
             let got = foreign(&report);
             prop_assert!(got.is_empty(), "{got:?}\n{report}");
             let headings = Parser::new(&report).filter(|e| matches!(e, Event::Start(Tag::Heading { .. }))).count();
-            prop_assert_eq!(headings, 4, "{}", report);
+            prop_assert_eq!(headings, 5, "{}", report);
         }
     }
 }

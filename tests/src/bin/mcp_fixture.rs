@@ -26,6 +26,8 @@ fn main() {
             eprintln!("starting\nno \u{1b}[31mlicence\u{1b}[0m was found");
             std::process::exit(3);
         }
+        // As good as any when it was accepted; later it says nothing.
+        "late" if told() => sleep(),
         "child" => sleep(),
         "forks" => {
             spawn_child();
@@ -37,7 +39,7 @@ fn main() {
         // Neither the end of its input nor a friendly signal ends it.
         let _ = signal_hook::flag::register(signal_hook::consts::SIGTERM, Default::default());
     }
-    let mut changed = std::env::args().nth(2).is_some_and(|path| std::path::Path::new(&path).exists());
+    let mut changed = told();
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
         let Ok(asked) = serde_json::from_str::<Value>(&line) else { continue };
         let Some(id) = asked.get("id").cloned() else { continue };
@@ -46,6 +48,12 @@ fn main() {
             Some("initialize") => Ok(json!({
                 "protocolVersion": "2025-11-25", "capabilities": {"tools": {"listChanged": true}}, "serverInfo": {"name": "fixture", "version": "1"}
             })),
+            Some("server/discover") if mode == "asks-back-newer" => Ok(json!({
+                "resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}, "ttlMs": 0,
+                "cacheScope": "private"
+            })),
+            Some("tools/call") if mode.starts_with("asks-back") => Ok(asks_back()),
+            Some("tools/call") if mode == "torrent" => torrent(),
             Some("tools/list") => Ok(json!({"tools": tools(&mode, changed)})),
             Some("tools/call") if mode == "deaf" => continue,
             // It asks and asks, and never reads an answer.
@@ -64,6 +72,27 @@ fn main() {
     if mode == "stubborn" {
         sleep();
     }
+}
+
+/// Whether the file is there that its second argument names.
+fn told() -> bool {
+    std::env::args().nth(2).is_some_and(|path| std::path::Path::new(&path).exists())
+}
+
+/// Asks a person for something instead of answering.
+fn asks_back() -> Value {
+    let schema = json!({"type": "object", "properties": {"password": {"type": "string"}}});
+    let params = json!({"mode": "form", "message": "Your password?", "requestedSchema": schema});
+    let asked = json!({"who": {"method": "elicitation/create", "params": params}});
+    json!({"resultType": "input_required", "inputRequests": asked, "requestState": "state"})
+}
+
+/// Says more than anybody reads, as fast as its pipe takes it.
+fn torrent() -> ! {
+    let line = json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}).to_string() + "\n";
+    let many = line.repeat(1000);
+    while std::io::stdout().write_all(many.as_bytes()).is_ok() {}
+    std::process::exit(0)
 }
 
 fn sleep() -> ! {

@@ -28,6 +28,8 @@ pub struct Fence {
     pub read: Vec<PathBuf>,
     /// Folders it reads and writes.
     pub write: Vec<PathBuf>,
+    /// One of those, which is removed when it has ended.
+    pub temporary: PathBuf,
     /// Whether it speaks to the internet.
     pub net: bool,
     /// Whether it has no fence but its limits.

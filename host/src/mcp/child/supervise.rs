@@ -3,6 +3,7 @@
 use super::fence::{CARRIED, Fence, LAUNCHER_ARGUMENT, die_with};
 use super::inherited;
 use super::refuse;
+use crate::mcp::scratch;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -25,6 +26,8 @@ const QUIET: Duration = Duration::from_millis(300);
 pub(crate) struct Child {
     process: std::process::Child,
     grace: Duration,
+    /// What is let go of when it has ended.
+    held: Option<std::fs::File>,
 }
 
 /// Starts a server under a supervisor; `program` is ours. Its pipes are in the child.
@@ -47,16 +50,27 @@ pub(crate) fn spawn(
     let mut process = command.spawn()?;
     match (process.stdin.take(), process.stdout.take(), process.stderr.take()) {
         (Some(stdin), Some(stdout), Some(stderr)) => {
-            Ok((Child { process, grace: Duration::from_millis(fence.grace) }, stdin, stdout, stderr))
+            Ok((Child { process, grace: Duration::from_millis(fence.grace), held: None }, stdin, stdout, stderr))
         }
         _ => Err(std::io::Error::other("the supervisor has no pipes")),
     }
 }
 
 impl Child {
+    /// Keeps this open until it has ended.
+    pub(crate) fn holding(mut self, held: std::fs::File) -> Self {
+        self.held = Some(held);
+        self
+    }
+
     /// Whether it has ended.
     pub(crate) fn ended(&mut self) -> bool {
         self.process.try_wait().is_ok_and(|status| status.is_some())
+    }
+
+    /// How it ended, where it has: its exit code, or 1 after a signal.
+    pub(crate) fn code(&mut self) -> Option<i32> {
+        self.process.try_wait().ok().flatten().map(|status| status.code().unwrap_or(1))
     }
 
     /// Ends the server and all it started, and waits for that. Whoever asks has closed its standard input.
@@ -128,6 +142,7 @@ pub fn supervisor_main(arguments: &[OsString]) -> ExitCode {
         }
     }
     end_all(main);
+    scratch::remove(&settings.temporary);
     ExitCode::from(status.and_then(|status| status.exit_status()).and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
 }
 

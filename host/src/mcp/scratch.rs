@@ -1,0 +1,70 @@
+//! A server's folder for what is temporary: one for each run of it.
+//!
+//! The rule it keeps: what a run left there is removed by its supervisor when it has ended, and what a supervisor could not
+//! remove at the next start. A folder of a run that goes on is let be, whichever process started it.
+//!
+//! Where the rule ends: what cannot be removed, such as in a folder that the server made unreadable, stays for the start
+//! after; how much a run writes while it lasts is not bounded here.
+
+use crate::config::{locked, make_folder};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+/// The folder of a run that is to be.
+#[derive(Debug)]
+pub(super) struct Scratch {
+    pub(super) folder: PathBuf,
+    /// Says to others that the run goes on, as long as it is open.
+    pub(super) held: File,
+}
+
+impl Scratch {
+    /// Makes one below `own`, a server's folder, and begins to remove those of runs that are over.
+    ///
+    /// # Errors
+    /// One sentence: it cannot be made.
+    pub(super) fn make(own: &Path) -> Result<Self, String> {
+        let all = own.join("tmp");
+        make_folder(&all).map_err(|e| e.message)?;
+        // Or another start would take a folder for left over that nobody holds yet.
+        let _one = locked(&own.join("tmp.lock")).map_err(|e| e.message)?;
+        let over = left_over(&all);
+        let mut name = [0; 8];
+        getrandom::fill(&mut name).map_err(|e| format!("random bytes: {e}"))?;
+        let folder = all.join(crate::config::hex(&name));
+        make_folder(&folder).map_err(|e| e.message)?;
+        let held = hold(&folder).ok_or_else(|| format!("{} cannot be held", folder.display()))?;
+        if !over.is_empty() {
+            // Nobody waits for it: there may be much.
+            std::thread::spawn(move || over.into_iter().for_each(|(path, _held)| remove(&path)));
+        }
+        Ok(Self { folder, held })
+    }
+}
+
+/// Removes a folder with all that is in it; of a link, and of links in it, the link alone.
+pub(super) fn remove(path: &Path) {
+    let folder = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir());
+    // What is left is tried again at the next start.
+    let _ = if folder { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+}
+
+/// A folder with its lock, where nobody else has that.
+fn hold(folder: &Path) -> Option<File> {
+    let opened = open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    flock(&opened, FlockOperation::NonBlockingLockExclusive).ok()?;
+    Some(File::from(opened))
+}
+
+/// What nobody holds, with its lock where it has one.
+fn left_over(all: &Path) -> Vec<(PathBuf, Option<File>)> {
+    let entries = std::fs::read_dir(all).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| {
+            let folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            let held = if folder { hold(&entry.path()) } else { None };
+            (held.is_some() || !folder).then(|| (entry.path(), held))
+        })
+        .collect()
+}
