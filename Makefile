@@ -8,18 +8,20 @@
 # make fuzz    every fuzz target for a minute; needs cargo-fuzz and a C++ compiler
 # make bench-peers  one small tool as people run such tools today; fetches what it needs from npm and PyPI
 # make interop what needs programs from other registries; skips what is missing and counts it
-# make plugins the example plugins, to target/plugins/NAME/{plugin.toml,NAME.wasm}, hooks, to target/hooks/NAME, and skills, to
-#              target/skills/NAME
+# make plugins the example plugins in Rust, to target/plugins/NAME/{plugin.toml,NAME.wasm}, hooks, to target/hooks/NAME, and
+#              skills, to target/skills/NAME
+# make plugins-foreign  those in JavaScript and Python, to target/plugins-foreign; fetches their compilers from npm and PyPI
 
 SHELL   := /bin/bash
 WASM    := wasm32-wasip2
 OUT     := $(or $(CARGO_TARGET_DIR),target)
-PLUGINS := $(notdir $(wildcard example-plugins/*))
+PLUGINS := $(patsubst example-plugins/%/Cargo.toml,%,$(wildcard example-plugins/*/Cargo.toml))
+FOREIGN := $(filter-out $(addprefix example-plugins/,$(PLUGINS)),$(wildcard example-plugins/*))
 HOOKS   := $(notdir $(wildcard example-hooks/*))
 SKILLS  := $(notdir $(wildcard example-skills/*))
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: demo test lint bench bench-peers interop attacks kills soak fuzz plugins guests setup
+.PHONY: demo test lint bench bench-peers interop attacks kills soak fuzz plugins plugins-foreign guests setup
 .DEFAULT_GOAL := test
 
 setup:
@@ -42,6 +44,9 @@ plugins: setup
 	  cp example-skills/$$name/SKILL.md example-skills/$$name/plugin.toml target/skills/$$name/ && \
 	  cp $(OUT)/$(WASM)/plugin/$${name//-/_}.wasm target/skills/$$name/$$name.wasm || exit 1; \
 	done
+
+plugins-foreign:
+	tests/plugins_foreign.sh target/plugins-foreign $(FOREIGN)
 
 guests: setup
 	cargo build --locked --profile plugin --target $(WASM) -p palisade-guests --lib --examples
@@ -68,7 +73,7 @@ lint: plugins
 	cargo fmt --all --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	cargo clippy --locked --profile plugin --target $(WASM) $(addprefix -p ,$(PLUGINS) $(HOOKS) $(SKILLS)) -- -D warnings
+	cargo clippy --locked --profile plugin --target $(WASM) $(addprefix -p ,$(PLUGINS) $(HOOKS) $(SKILLS) conformance-rust) -- -D warnings
 	tests/lint.sh
 
 bench: plugins

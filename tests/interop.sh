@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# What needs programs from elsewhere: system call traces, the README's first plugin, MCP clients and servers in Python and Node,
-# the protocol's conformance suite, skills of others. What is missing is skipped and counted; what is there must hold.
+# What needs programs from elsewhere: system call traces, the README's first plugin, the SDKs of other languages, MCP clients and
+# servers in Python and Node, the protocol's conformance suite, skills of others. What is missing is skipped and counted; what is
+# there must hold.
 # What is fetched stays in a folder of this user's cache, for the next time.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
@@ -93,6 +94,8 @@ fi
 # Whatever is started by a name finds this one.
 if [ -n "$node" ]; then PATH=$(dirname "$node"):$PATH; fi
 
+# shellcheck source=tests/interop_sdks.sh
+. tests/interop_sdks.sh
 # shellcheck source=tests/interop_skills.sh
 . tests/interop_skills.sh
 # shellcheck source=tests/interop_hooks.sh
