@@ -70,8 +70,9 @@ impl Host {
                 Ok(None) if self.hooks.all.is_empty() => step(Rule::Guard, StepVerdict::Pass, "no hook is configured"),
                 Ok(None) => step(Rule::Guard, StepVerdict::Pass, "no guard hears of it"),
                 Ok(Some((source, reason))) => Step { rule: Rule::Guard, verdict: StepVerdict::Skipped, source, reason },
-                Err((source, reason, remedy)) => {
-                    refusal = Some(Refusal { rule: Rule::Guard, source: source.clone(), reason: reason.clone(), remedy });
+                Err(denied) => {
+                    let (source, reason) = (denied.source.clone(), denied.reason.clone());
+                    refusal = Some(denied);
                     Step { rule: Rule::Guard, verdict: StepVerdict::Deny, source, reason }
                 }
             });

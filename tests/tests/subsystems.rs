@@ -1,6 +1,6 @@
 //! The four subsystems: in a trusted profile each is on and does something; without one just that no longer happens.
 
-use palisade_tests::{Answer, World, example, guest, mcp_fixture, root};
+use palisade_tests::{Answer, World, guest, mcp_fixture, root};
 use serde_json::{Value, json};
 
 const ALL: [&str; 4] = ["plugin_init", "skill_init", "mcp_prefetch", "session_hooks"];

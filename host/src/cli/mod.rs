@@ -11,6 +11,7 @@ mod explain;
 mod hook;
 mod mcp;
 mod output;
+mod pipes;
 mod plugin;
 mod progress;
 mod run;
@@ -272,7 +273,7 @@ fn runtime(command: &Command) -> std::io::Result<tokio::runtime::Runtime> {
         Command::Serve(_) => tokio::runtime::Builder::new_multi_thread(),
         _ => tokio::runtime::Builder::new_current_thread(),
     };
-    if matches!(command, Command::Serve(args) if args.http.is_some()) {
+    if matches!(command, Command::Serve(_)) {
         builder.enable_io();
     }
     palisade::sandbox::bound_file_threads(&mut builder);

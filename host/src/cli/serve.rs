@@ -1,6 +1,6 @@
 //! `palisade serve`.
 
-use super::{Context, signals};
+use super::{Context, pipes, signals};
 use palisade::config::{Home, HookEvent};
 use palisade::mcp::{self, Guard};
 use palisade::{Error, Kind, keep_fresh};
@@ -61,7 +61,7 @@ pub async fn run(context: &Context, args: ServeArgs) -> Result<ExitCode, Error> 
             context.out.say(&format!("listening on http://{address}{} ({who})", mcp::PATH));
             mcp::serve_http(hosts.clone(), listener, guard, stop.clone(), events).await
         }
-        None => mcp::serve(hosts.clone(), tokio::io::stdin(), tokio::io::stdout(), stop.clone(), events).await,
+        None => mcp::serve(hosts.clone(), pipes::input(), pipes::output(), stop.clone(), events).await,
     };
     told(HookEvent::SessionEnd).await;
     served?;

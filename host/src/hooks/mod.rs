@@ -23,7 +23,7 @@ use crate::plugins::Plugin;
 use crate::record::{CallRecord, Denial, Outcome};
 use crate::sandbox::{Content, LogLine, Report, Run, hooks, types};
 use crate::{clean, redact};
-use palisade_policy::{Asked, Identity, Origin, Round, Rule, Said, Verdict};
+use palisade_policy::{Asked, Identity, Origin, Refusal, Round, Rule, Said, Verdict};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -257,12 +257,13 @@ fn logged(name: &str, line: &LogLine) -> String {
 }
 
 /// Where the guards of a tool stand, for who asks why a call runs: `Err` where one of them denies whatever is said.
-pub(crate) fn standing(hooks: &Hooks, id: &str) -> Result<Option<(Origin, String)>, (Origin, String, Option<String>)> {
+pub(crate) fn standing(hooks: &Hooks, id: &str) -> Result<Option<(Origin, String)>, Refusal> {
     let guards = hooks.hearing(true, HookEvent::BeforeCall, id);
     for guard in &guards {
         if let Some(error) = &guard.broken {
             let reason = format!("the guard {} gives no answer: {}", guard.name(), error.message);
-            return Err((guard.entry.origin().clone(), reason, error.hint.clone()));
+            let remedy = error.hint.clone();
+            return Err(Refusal { rule: Rule::Guard, source: guard.entry.origin().clone(), reason, remedy });
         }
     }
     let names = guards.iter().map(|guard| guard.name()).collect::<Vec<_>>().join(", ");
