@@ -267,9 +267,15 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode, Error
     }
 }
 
-/// A server runs many calls at once; every other command waits for one thing at a time.
+/// A server runs many calls at once; every other command waits for one thing at a time. The calls of one client stay on one
+/// thread, but for those that are busy for long: to hand each to another takes longer than most of them.
 fn runtime(command: &Command) -> std::io::Result<tokio::runtime::Runtime> {
     let mut builder = match command {
+        Command::Serve(args) if args.http.is_none() => {
+            let mut builder = tokio::runtime::Builder::new_multi_thread();
+            builder.worker_threads(1);
+            builder
+        }
         Command::Serve(_) => tokio::runtime::Builder::new_multi_thread(),
         _ => tokio::runtime::Builder::new_current_thread(),
     };

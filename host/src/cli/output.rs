@@ -124,11 +124,15 @@ impl Output {
 
     /// The sandbox's part of a call's line, and what the guest logged.
     pub fn ended(&self, record: &CallRecord) {
+        self.ended_after("", record);
+    }
+
+    fn ended_after(&self, head: &str, record: &CallRecord) {
         if record.denial.is_some() {
             self.told(&record.told);
             return;
         }
-        line(&record.line());
+        line(&format!("{head}{}", record.line()));
         self.unrecorded(record.unrecorded.as_ref());
         if self.quiet {
             return;
@@ -159,10 +163,9 @@ impl Output {
                 self.unrecorded(decision.unrecorded);
             }
             Event::Ended(record) => {
-                if record.denial.is_none() {
-                    put(&format!("{}:", record.tool));
-                }
-                self.ended(record);
+                // In one write, so that no other call comes between.
+                let head = if record.denial.is_none() { format!("{}:", record.tool) } else { String::new() };
+                self.ended_after(&head, record);
             }
             Event::Unrecorded(error) => self.unrecorded(Some(error)),
             Event::Told(lines) => self.told(lines),

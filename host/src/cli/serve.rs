@@ -47,21 +47,29 @@ pub async fn run(context: &Context, args: ServeArgs) -> Result<ExitCode, Error> 
     };
     told(HookEvent::SessionStart).await;
     let out = context.out.clone();
-    // Ends with this process.
-    tokio::spawn(keep_fresh(fresh, context.options.clone(), Home::from_environment()?, super::compiler(), move |told| out.warn(told)));
-    let served = match listener {
-        Some(listener) => {
-            let address = listener.local_addr().map_err(|e| Error::io("the listener", &e))?;
-            let (guard, who) = if args.http_no_token {
-                (Guard::Nobody, "without a token: everybody on this machine may call its tools".to_owned())
-            } else {
-                let (guard, path) = Guard::token(&Home::from_environment()?)?;
-                (guard, format!("Authorization: Bearer, and the token in {}", path.display()))
-            };
-            context.out.say(&format!("listening on http://{address}{} ({who})", mcp::PATH));
-            mcp::serve_http(hosts.clone(), listener, guard, stop.clone(), events).await
+    // On this thread, which has nothing else to do: what is loaded again holds up no call.
+    let fresh = keep_fresh(fresh, context.options.clone(), Home::from_environment()?, super::compiler(), move |told| out.warn(told));
+    let serving = async {
+        match listener {
+            Some(listener) => {
+                let address = listener.local_addr().map_err(|e| Error::io("the listener", &e))?;
+                let (guard, who) = if args.http_no_token {
+                    (Guard::Nobody, "without a token: everybody on this machine may call its tools".to_owned())
+                } else {
+                    let (guard, path) = Guard::token(&Home::from_environment()?)?;
+                    (guard, format!("Authorization: Bearer, and the token in {}", path.display()))
+                };
+                context.out.say(&format!("listening on http://{address}{} ({who})", mcp::PATH));
+                mcp::serve_http(hosts.clone(), listener, guard, stop.clone(), events).await
+            }
+            None => mcp::serve(hosts.clone(), pipes::input(), pipes::output(), stop.clone(), events).await,
         }
-        None => mcp::serve(hosts.clone(), pipes::input(), pipes::output(), stop.clone(), events).await,
+    };
+    tokio::pin!(serving, fresh);
+    let served = tokio::select! {
+        served = &mut serving => served,
+        // It ends only when nobody is served any more.
+        () = &mut fresh => serving.await,
     };
     told(HookEvent::SessionEnd).await;
     served?;
