@@ -128,7 +128,7 @@ pub async fn serve_http(
 ) -> Result<(), Error> {
     let server = Server::new(hosts, events, stop.clone());
     let busy = server.clone();
-    // The names of loopback are the library's default; of origins there is none that is meant.
+    // The names of loopback are the library's default; of origins none is meant but its own.
     let config = StreamableHttpServerConfig::default().enforce_origin_validation().with_max_request_body_bytes(BODY);
     let ending = config.cancellation_token.clone();
     let service = StreamableHttpService::new(move || Ok(server.for_one()), Arc::new(Sessions::default()), config);
@@ -201,7 +201,7 @@ async fn answer(
     guard: Arc<Guard>,
     service: StreamableHttpService<Server, Sessions>,
     known: Arc<AtomicBool>,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Result<Answer, Infallible> {
     if !guard.admits(request.headers()) {
         let mut refused = plain(StatusCode::UNAUTHORIZED, "a bearer token is needed\n");
@@ -214,7 +214,20 @@ async fn answer(
     if request.uri().path() != PATH {
         return Ok(plain(StatusCode::NOT_FOUND, "it is at /mcp\n"));
     }
+    without_own_origin(request.headers_mut());
     Ok(service.handle(request).await)
+}
+
+/// Only this server could serve a page whose origin is the very host and port that are asked, and it serves none. The library
+/// refuses every other origin, and every host that is not loopback.
+fn without_own_origin(headers: &mut header::HeaderMap) {
+    let own = match (headers.get(header::HOST), headers.get(header::ORIGIN)) {
+        (Some(host), Some(origin)) => origin.as_bytes().strip_prefix(b"http://").is_some_and(|at| at.eq_ignore_ascii_case(host.as_bytes())),
+        _ => false,
+    };
+    if own && headers.get_all(header::ORIGIN).iter().count() == 1 {
+        headers.remove(header::ORIGIN);
+    }
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Answer {
