@@ -221,8 +221,12 @@ async fn answer(
 /// Only this server could serve a page whose origin is the very host and port that are asked, and it serves none. The library
 /// refuses every other origin, and every host that is not loopback.
 fn without_own_origin(headers: &mut header::HeaderMap) {
-    let own = match (headers.get(header::HOST), headers.get(header::ORIGIN)) {
-        (Some(host), Some(origin)) => origin.as_bytes().strip_prefix(b"http://").is_some_and(|at| at.eq_ignore_ascii_case(host.as_bytes())),
+    // Without a port it would be a page of another one.
+    let ported = |host: &[u8]| host.rsplit(|b| *b == b':').next().is_some_and(|p| p.len() < host.len() && p.iter().all(u8::is_ascii_digit));
+    let own = match (headers.get(header::HOST).map(|host| host.as_bytes()), headers.get(header::ORIGIN)) {
+        (Some(host), Some(origin)) if ported(host) => {
+            origin.as_bytes().strip_prefix(b"http://").is_some_and(|at| at.eq_ignore_ascii_case(host))
+        }
         _ => false,
     };
     if own && headers.get_all(header::ORIGIN).iter().count() == 1 {
