@@ -9,10 +9,11 @@ use crate::{Host, Tool, ToolCall};
 use base64::Engine;
 use palisade_policy::{Limit, Rule, Verdict};
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, GetPromptRequestParams, GetPromptResponse,
-    GetSkillRequestParams, GetSkillResult, Implementation, JsonObject, ListPromptsResult, ListResourcesResult, ListSkillsResult,
-    ListToolsResult, PaginatedRequestParams, ProgressNotificationParam, ProgressToken, ReadResourceRequestParams, ReadResourceResponse,
-    ResourceContents, ServerCapabilities, ServerConfig, SubscriptionFilter, ToolAnnotations,
+    CallToolRequestParams, CallToolResponse, CallToolResult, ConstString, ContentBlock, GetPromptRequestMethod, GetPromptRequestParams,
+    GetPromptResponse, GetSkillRequestParams, GetSkillResult, Implementation, JsonObject, ListPromptsRequestMethod, ListPromptsResult,
+    ListResourcesRequestMethod, ListResourcesResult, ListSkillsResult, ListToolsResult, PaginatedRequestParams, ProgressNotificationParam,
+    ProgressToken, ReadResourceRequestMethod, ReadResourceRequestParams, ReadResourceResponse, ResourceContents, ServerCapabilities,
+    ServerConfig, SubscriptionFilter, ToolAnnotations,
 };
 use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
 use rmcp::transport::async_rw::AsyncRwTransport;
@@ -129,6 +130,11 @@ impl Server {
         self.hosts.borrow().clone()
     }
 
+    /// What comes with skills alone; without them it is not there, as this server said.
+    fn offers<M: ConstString>(&self) -> Result<(), ErrorData> {
+        if self.skills { Ok(()) } else { Err(ErrorData::method_not_found::<M>()) }
+    }
+
     /// Waits until no call is in flight, as long as calls that were told to end may take.
     pub(super) async fn idle(&self) {
         let most = self.host().limits().time(Limit::Grace) + LAST;
@@ -189,10 +195,12 @@ impl ServerHandler for Server {
     }
 
     async fn list_prompts(&self, _: Option<PaginatedRequestParams>, _: RequestContext<RoleServer>) -> Result<ListPromptsResult, ErrorData> {
+        self.offers::<ListPromptsRequestMethod>()?;
         Ok(ListPromptsResult::with_all_items(skills::prompts(&self.host())))
     }
 
     async fn get_prompt(&self, params: GetPromptRequestParams, _: RequestContext<RoleServer>) -> Result<GetPromptResponse, ErrorData> {
+        self.offers::<GetPromptRequestMethod>()?;
         skills::prompt(&self.host(), &params.name).map(Into::into)
     }
 
@@ -201,6 +209,7 @@ impl ServerHandler for Server {
         params: Option<PaginatedRequestParams>,
         _: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
+        self.offers::<ListResourcesRequestMethod>()?;
         skills::resources(&self.host(), params.and_then(|params| params.cursor).as_deref())
     }
 
@@ -209,6 +218,7 @@ impl ServerHandler for Server {
         params: ReadResourceRequestParams,
         _: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
+        self.offers::<ReadResourceRequestMethod>()?;
         let host = self.host();
         // A file system that does not answer holds up no other client.
         let read = tokio::task::spawn_blocking(move || skills::read(&host, &params.uri)).await;
