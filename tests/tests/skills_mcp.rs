@@ -183,7 +183,10 @@ fn without_skills_neither_prompts_nor_resources_are_announced() {
             wanted["extensions"] = json!({"io.modelcontextprotocol/skills": {}});
         }
         assert_eq!(capabilities, wanted);
-        assert_eq!(prompts(&mut server).len(), usize::from(offers));
+        // Nor is there a method to ask for them.
+        for method in ["prompts/list", "resources/list"] {
+            assert_eq!(server.ask(method, &json!({})).unwrap().is_object(), offers, "{method}");
+        }
     }
 }
 
