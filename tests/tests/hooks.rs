@@ -291,7 +291,8 @@ fn an_observer_hears_what_it_subscribed_to_in_order_and_changes_nothing() {
         assert!(answer.stderr.contains(&format!("the observer first did not hear of before-call: {why}")), "{}", answer.stderr);
     }
     let shown = steady(&world, &world.palisade(&["audit", "show"]).expect(0).stdout);
-    assert!(shown.contains("first heard before-call text-stats/count: failed"), "{shown}");
+    assert!(shown.contains("first heard before-call text-stats/count: failed: trap: the component trapped"), "{shown}");
+    assert!(shown.contains("first heard before-call text-stats/count: heard\n"), "{shown}");
 }
 
 #[test]

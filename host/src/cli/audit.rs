@@ -111,6 +111,11 @@ fn shown(entry: &Entry) -> String {
     let field = |value: &Value, key: &str| clean::line(value[key].as_str().unwrap_or_default(), clean::TEXT);
     let decision = &entry.decision;
     let end = match (entry.verdict.as_str(), &entry.outcome) {
+        // What a hook said has no outcome of its own.
+        (verdict, _) if decision["event"] == "hook" => match decision["reason"].as_str() {
+            Some(_) => format!("{}: {}", clean::line(verdict, clean::NAME), field(decision, "reason")),
+            None => clean::line(verdict, clean::NAME),
+        },
         ("allow", Some(outcome)) => {
             let error = outcome["error"].as_str().map_or(String::new(), |e| format!(" ({})", clean::line(e, clean::NAME)));
             let took = outcome["duration_us"].as_f64().map_or(String::new(), |us| {
