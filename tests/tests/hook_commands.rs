@@ -180,6 +180,15 @@ fn what_was_allowed_and_is_another_or_gone_denies_what_it_guarded() {
     world.palisade(&query).expect(0);
     world.write("package/check.sh", SCRIPT);
     count(&world, "fine").expect(0);
+    // Also where the hook was loaded before the file changed.
+    let stats = example("text-stats").display().to_string();
+    let mut server = palisade_tests::stdio::Server::start(&world, &["--profile", "trusted", "--plugin", &stats, "serve"]);
+    assert!(server.call("text-stats__count", &json!({"text": "fine"})).contains("\"words\":1"));
+    world.write("package/check.sh", "exit 0\n");
+    let answer = server.call("text-stats__count", &json!({"text": "fine"}));
+    assert!(answer.contains("denied by the rule guard"), "{answer}");
+    server.close();
+    world.write("package/check.sh", SCRIPT);
     // Taken out of its file it may have guarded anything.
     world.write("package/hooks/hooks.json", hooks_json("/bin/true"));
     assert!(reason(count(&world, "fine")).ends_with("is allowed, and no entry of the hooks.json runs it"));
@@ -216,7 +225,7 @@ fn the_secret_guard_denies_a_call_and_a_prompt_that_carry_a_credential() {
 fn the_call_log_keeps_a_line_for_each_call_in_the_one_folder_it_was_granted() {
     let world = World::new();
     world.user_config(&format!(
-        "[[hooks]]\ndir = \"{}\"\nkind = \"observer\"\nevents = [\"after-call\", \"call-denied\"]\n",
+        "[[hooks]]\ndir = \"{}\"\nkind = \"observer\"\nevents = [\"before-call\", \"after-call\", \"call-denied\"]\n",
         hook("call-log")
     ));
     let told = count(&world, "a").expect(0).stderr;
@@ -232,4 +241,11 @@ fn the_call_log_keeps_a_line_for_each_call_in_the_one_folder_it_was_granted() {
     let shown: Vec<Value> = lines.iter().map(|line| json!([line["event"], line["tool"], line["outcome"], line["rule"]])).collect();
     assert_eq!(shown, [json!(["call", "text-stats/count", "ok", null]), json!(["denied", "shell/bash", null, "shell-gate"])]);
     assert!(!kept.contains("secret"));
+    // What it does not want it does not hear, though its entry names it.
+    let listed = world.palisade(&["--profile", "trusted", "--format", "json", "hook", "list"]).expect(0).json();
+    assert_eq!(
+        (&listed["hooks"][0]["events"], &listed["hooks"][0]["unwanted"]),
+        (&json!(["after-call", "call-denied"]), &json!(["before-call"]))
+    );
+    assert!(!world.palisade(&["audit", "show"]).expect(0).stdout.contains("heard before-call"));
 }

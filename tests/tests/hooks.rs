@@ -243,7 +243,7 @@ fn while_it_is_served_the_user_ends_a_hook_at_once_and_the_workspace_keeps_its_g
     world.user_config(&own.replace(&world.path("hooks/second").display().to_string(), &third.display().to_string()));
     until("a hook that was added does not deny", || !runs("second:deny"));
     assert!(runs("a"));
-    world.plugin_at("hooks", "third", &guest("hook_second"), "[limits]\nmemory = \"1MiB\"\n");
+    world.plugin_at("hooks", "third", &guest("hook_second"), "[limits]\ntime = \"9s\"\n");
     until("a hook that changed while it was served still answers", || !runs("a"));
     server.close();
 }
