@@ -9,6 +9,7 @@ use crate::config::{Home, Options, Scope, Settings, SourceDir, TrustRecord, WORK
 use crate::error::Error;
 use crate::host::{Host, LoadOptions};
 use crate::{audit, clean};
+use palisade_policy::{Init, Origin};
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -128,7 +129,13 @@ pub async fn keep_fresh(
         }
         let changed = Changed { own: now.own != seen.own, trust: now.trust != seen.trust };
         match reload(&host, &options, &home, &compiler, changed).await {
-            Ok(fresh) => {
+            Ok((fresh, broken)) => {
+                if let Some(error) = broken {
+                    told(&format!(
+                        "the workspace cannot be read: {}; nothing that it names counts, and what it took away stays away",
+                        clean::line(&error.message, clean::TEXT)
+                    ));
+                }
                 // What is watched may be other files by now.
                 seen = Seen::of(fresh.settings());
                 fresh.quarantined().iter().for_each(|broken| {
@@ -159,11 +166,19 @@ struct Changed {
     trust: bool,
 }
 
-async fn reload(host: &Host, options: &Options, home: &Home, compiler: &Path, changed: Changed) -> Result<Host, Error> {
-    let mut settings = Settings::resolve(options, home.clone())?;
+/// Another host, and why nothing of the workspace was read, where that is so.
+async fn reload(host: &Host, options: &Options, home: &Home, compiler: &Path, changed: Changed) -> Result<(Host, Option<Error>), Error> {
     let before = host.settings();
+    let (mut settings, broken) = match Settings::resolve(options, home.clone()) {
+        Ok(settings) => (settings, None),
+        // What is wrong may be the workspace's alone, and then it holds up nothing of the user's.
+        Err(error) => match Settings::resolve(&Options { workspace_unread: true, ..options.clone() }, home.clone()) {
+            Ok(settings) => (withdrawn(settings, before, &error), Some(error)),
+            Err(_) => return Err(error),
+        },
+    };
     // What the workspace took away stays away, whatever the user changes besides, until a person looked at it again.
-    if !changed.trust {
+    if !changed.trust || broken.is_some() {
         settings.deny.unite(before.deny.written_in(WORKSPACE_FILE));
         for &(limit, value) in &before.lowered {
             settings.limits.lower(limit, value);
@@ -179,8 +194,22 @@ async fn reload(host: &Host, options: &Options, home: &Home, compiler: &Path, ch
     }
     let load = LoadOptions { compiler: Some(compiler), audit: Some(audit::Sizes::default()), before: Some(host), ..LoadOptions::default() };
     let mut fresh = Host::load(settings, load).await?;
-    if !changed.trust {
+    if !changed.trust || broken.is_some() {
         fresh.keep_guards(host);
     }
-    Ok(fresh)
+    Ok((fresh, broken))
+}
+
+/// The user's half of the settings, where the workspace's cannot be read: its lock goes on denying, and of what it named it is
+/// said why none of it is there.
+fn withdrawn(mut settings: Settings, before: &Settings, error: &Error) -> Settings {
+    settings.lock.clone_from(&before.lock);
+    settings.withheld = Some(Init {
+        enabled: false,
+        reason: format!("what the workspace names was withdrawn: {}", clean::line(&error.message, clean::TEXT)),
+        withheld: true,
+        origin: Origin::File { name: WORKSPACE_FILE.to_owned(), line: 1 },
+        remedy: None,
+    });
+    settings
 }

@@ -121,3 +121,28 @@ fn a_plugin_of_a_flag_is_loaded_again_when_it_changes_and_one_in_a_users_folder_
     server.hears(CHANGED);
     assert_eq!(server.tools(), [] as [String; 0]);
 }
+
+#[test]
+fn a_workspace_that_cannot_be_read_any_more_holds_up_nothing_of_the_users() {
+    let world = World::new();
+    world.write("workspace/palisade.toml", "[deny]\nnames = [\"count-file\"]\n");
+    world.write("workspace/palisade.lock", "");
+    let stats = example("text-stats").display().to_string();
+    let mut server = serve(&world, &["--plugin", &stats]);
+    assert_eq!(server.tools(), ["text-stats__count"]);
+    for broken in ["workspace/palisade.toml", "workspace/palisade.lock"] {
+        world.write("workspace/palisade.toml", "");
+        world.write(broken, "nonsense");
+        // What the user takes away now is taken away, and what the workspace took away stays so.
+        world.user_config("[deny]\nnames = [\"count\"]\n");
+        server.hears(CHANGED);
+        assert_eq!(server.tools(), [] as [String; 0], "{broken}");
+        assert_eq!(
+            server.call("text-stats__count", &json!({"text": "a"})).split(" (").next(),
+            Some("text-stats/count was denied by the rule deny-name")
+        );
+        world.user_config("");
+        server.hears(CHANGED);
+        assert_eq!(server.tools(), ["text-stats__count"], "{broken}");
+    }
+}

@@ -77,6 +77,8 @@ pub struct Options {
     pub plugin_dirs: Vec<PathBuf>,
     /// `--grant`, in the short form.
     pub grants: Vec<String>,
+    /// Reads no file of the workspace, as a server does once one of them cannot be read: the user's own still counts.
+    pub workspace_unread: bool,
     /// Limits that a person typed: they may raise what the user's config says, and never what a workspace lowered.
     pub limits: Vec<(Limit, u64)>,
 }
@@ -196,7 +198,7 @@ impl Settings {
         let (user_bytes, user_resolved) = read_user(&user_path, options.config.is_some(), &workspace)?;
         let user_name = shown(&user_path, workspace.folder.path());
         let user = Source::new(&user_name, &user_bytes, Kind::Config)?;
-        let workspace_bytes = read_workspace(&workspace)?;
+        let workspace_bytes = if options.workspace_unread { Vec::new() } else { read_workspace(&workspace)? };
         let file = Source::new(WORKSPACE_FILE, &workspace_bytes, Kind::Config)?;
         Merge { options, home, workspace, user_path: user_resolved, user, file }.settings()
     }
@@ -295,7 +297,7 @@ impl Merge<'_> {
         let withheld_hooks = (!profile.subsystems.contains(&Subsystem::SessionHooks)).then(|| trust::withheld_by_profile(&profile));
         let own_hooks = own_hooks.into_iter().map(|hook| HookEntry { withheld: withheld_hooks.clone(), ..hook });
         let hooks = own_hooks.chain(hooks_here.into_iter().filter(|_| trust.trusted)).collect();
-        let lock = lock::read(&self.workspace)?;
+        let lock = if self.options.workspace_unread { Vec::new() } else { lock::read(&self.workspace)? };
         let here = digest(self.workspace.folder.path());
         for consented in Consents::read(&self.home)?.grants(&here, self.workspace.folder.path()) {
             grants.consented(consented);
