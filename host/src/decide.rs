@@ -23,6 +23,13 @@ pub(crate) enum Stop {
     Unrecorded(Error),
 }
 
+impl Stop {
+    /// Of what kept the guards from being asked.
+    fn unasked(error: Error) -> Self {
+        if error.kind == Kind::Cancelled { Self::Absent(error) } else { Self::Unrecorded(error) }
+    }
+}
+
 impl From<Refusal> for Stop {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
@@ -55,7 +62,7 @@ impl Host {
         }
         let mut round = Round::first();
         loop {
-            if let Err(verdict) = self.hooks.ask(&mut round, &call.id, &given, around).await.map_err(Stop::Unrecorded)? {
+            if let Err(verdict) = self.hooks.ask(&mut round, &call.id, &given, around).await.map_err(Stop::unasked)? {
                 return Ok((budgeted.guards(tool.clone(), given.clone(), verdict)?, given));
             }
             let Some((next, replaced)) = round.ended() else {

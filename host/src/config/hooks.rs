@@ -106,12 +106,13 @@ pub(super) fn entries(source: &Source<'_>, tables: &[toml::Spanned<HookTable>], 
     if let Some(more) = tables.get(MOST) {
         return Err(source.error(more.span().start, &format!("`hooks`: more than {MOST} entries")));
     }
-    let on = tables.iter().filter(|table| table.get_ref().enabled);
     let one = |table: &toml::Spanned<HookTable>| match &table.get_ref().from {
         Some(from) => commands(source, table.get_ref(), from, scope),
         None => entry(source, table, scope),
     };
-    on.map(one).collect()
+    // One that is switched off is read too: what is wrong with it is said before somebody counts on it.
+    let all = tables.iter().map(|table| Ok((table.get_ref().enabled, one(table)?))).collect::<Result<Vec<_>, Error>>()?;
+    Ok(all.into_iter().filter(|(enabled, _)| *enabled).map(|(_, entry)| entry).collect())
 }
 
 /// An entry that stands for a `hooks.json`.

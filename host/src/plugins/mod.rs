@@ -255,7 +255,11 @@ async fn load_one(
         error.message = format!("{path}: {}", error.message);
         error
     };
-    let limits = manifest.limits(&settings.limits);
+    let mut limits = manifest.limits(&settings.limits);
+    if subsystem == Subsystem::SessionHooks {
+        // What it says of its time is said of each run.
+        limits.lower(Limit::HookTime, limits.get(Limit::Time));
+    }
     let file = folder.open_file(&manifest.component, settings.limits.get(Limit::Component));
     let file = file.map_err(|e| about(Error::new(Kind::Component, e.to_string())))?;
     let name = manifest.name.as_str();
