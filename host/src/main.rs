@@ -10,8 +10,8 @@ fn main() -> std::process::ExitCode {
             let rest: Vec<String> = arguments.map(|a| a.to_string_lossy().into_owned()).collect();
             palisade::sandbox::compiler_main(&rest)
         }
-        Some(palisade::mcp::SUPERVISOR_ARGUMENT) => palisade::mcp::supervisor_main(&arguments.collect::<Vec<_>>()),
-        Some(palisade::mcp::LAUNCHER_ARGUMENT) => palisade::mcp::launcher_main(&arguments.collect::<Vec<_>>()),
+        Some(palisade::child::SUPERVISOR_ARGUMENT) => palisade::child::supervisor_main(&arguments.collect::<Vec<_>>()),
+        Some(palisade::child::LAUNCHER_ARGUMENT) => palisade::child::launcher_main(&arguments.collect::<Vec<_>>()),
         _ => cli::main(),
     }
 }

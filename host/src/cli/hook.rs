@@ -1,7 +1,7 @@
 //! `palisade hook`.
 
 use super::Context;
-use palisade::hooks::{Foreign, Hook, Refused, read_foreign};
+use palisade::hooks::{Foreign, Hook, NOT_ALLOWED, Refused, read_foreign};
 use palisade::{Error, clean};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -51,7 +51,7 @@ fn foreign(context: &Context, path: &Path) -> Result<ExitCode, Error> {
 fn meaning(entry: &Foreign) -> Value {
     let shown = |text: &str| clean::line(text, clean::TEXT);
     let (state, reason) = match &entry.meaning {
-        Ok(_) => ("mapped", "a native command runs only where your config allows its argv and digest".to_owned()),
+        Ok(_) => ("mapped", NOT_ALLOWED.to_owned()),
         Err(Refused::Because(why)) => ("refused", shown(why)),
         Err(Refused::Unknown(why)) => ("unknown", shown(why)),
     };

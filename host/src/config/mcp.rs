@@ -145,24 +145,6 @@ impl Allowed {
 }
 
 impl ServerEntry {
-    /// A program with nothing open to it.
-    pub(crate) fn command(name: SourceName, scope: Scope, origin: Origin, command: String) -> Self {
-        Self {
-            name,
-            scope,
-            origin,
-            remote: None,
-            command,
-            args: Vec::new(),
-            env: Vec::new(),
-            folders: Ok(Vec::new()),
-            net: false,
-            unfenced: false,
-            variables: None,
-            workspace: None,
-        }
-    }
-
     /// SHA-256 over all that it is started with. What is accepted is accepted for this.
     #[must_use]
     pub fn identity(&self) -> Identity {

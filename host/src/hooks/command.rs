@@ -7,11 +7,11 @@
 //! The protocol is that of Claude Code's hooks reference, but that this one fails closed.
 
 use super::foreign::digest;
+use crate::child::{Start, Wanted, spawn};
 use crate::clean;
-use crate::config::{AllowedCommand, Home, Scope, ServerEntry, Settings};
-use crate::mcp::{Start, spawn_child};
+use crate::config::{AllowedCommand, Home, Settings};
 use crate::sandbox::hooks;
-use palisade_policy::{Access, Identity, Limit, Limits, Origin, Said, SourceName, mcp_name};
+use palisade_policy::{Access, Identity, Limit, Limits, Said, mcp_name};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::sync::oneshot::Sender;
 
+/// Why one does not run that was allowed.
+pub(super) const CHANGED: &str = "it is not what was allowed: a file that its command names has changed";
 /// Most bytes of each of its outputs.
 const OUTPUT: u64 = 64 * 1024;
 /// Commands that run at once; others wait, and their time runs.
@@ -86,13 +88,11 @@ impl Command {
         let deadline = Instant::now() + time;
         match digest(&self.allowed.argv) {
             Ok(now) if now == self.allowed.digest => {}
-            Ok(_) => return tell(failed("it is not what was allowed: a file that its command names has changed")),
+            Ok(_) => return tell(failed(CHANGED)),
             Err(why) => return tell(failed(&why)),
         }
-        let ended = self
-            .start()
-            .and_then(|start| spawn_child(&self.program, &start.fence, &start.argv, &start.env, &start.folder).map_err(|e| e.to_string()));
-        let (mut child, stdin, stdout, stderr) = match ended {
+        let started = self.start().and_then(|start| spawn(&self.program, start).map_err(|e| format!("it cannot be started: {e}")));
+        let (mut child, stdin, stdout, stderr) = match started {
             Ok(started) => started,
             Err(why) => return tell(failed(&why)),
         };
@@ -129,12 +129,19 @@ impl Command {
     }
 
     fn start(&self) -> Result<Start, String> {
-        let name: SourceName = SourceName::parse("hook").map_err(|e| e.to_string())?;
         let (command, args) = self.allowed.argv.split_first().ok_or("it has no program")?;
-        let mut entry = ServerEntry::command(name, Scope::User, Origin::Code, command.clone());
-        entry.args = args.to_vec();
-        entry.folders = Ok(vec![(self.root.display().to_string(), self.root.clone(), Access::Read)]);
-        Start::prepare(&entry, &self.home, &self.workspace, &self.limits)
+        // Word for word: nothing of it is a variable to us.
+        let wanted = Wanted {
+            command: command.clone(),
+            args: args.to_vec(),
+            env: Vec::new(),
+            folders: vec![(self.root.clone(), Access::Read)],
+            net: false,
+            unfenced: false,
+            base: None,
+            own: Path::new("hooks").join(&self.allowed.digest),
+        };
+        Start::prepare(wanted, &self.home, &self.workspace, &self.limits)
     }
 }
 

@@ -5,6 +5,7 @@
 //!
 //! The format is that of Claude Code's hooks reference: events, each with matchers, each with hooks of a type.
 
+use crate::child::find;
 use crate::clean;
 use crate::config::HookEvent;
 use crate::error::{Error, Kind};
@@ -45,6 +46,9 @@ const OTHERS: [&str; 22] = [
     "WorktreeCreate",
     "WorktreeRemove",
 ];
+
+/// Why an entry that means something here does not run.
+pub const NOT_ALLOWED: &str = "a native command runs only where your config allows its argv and digest";
 
 /// One entry of a `hooks.json`.
 #[derive(Debug, Clone)]
@@ -241,24 +245,13 @@ pub(crate) fn digest(argv: &[String]) -> Result<String, String> {
     for (place, word) in argv.iter().enumerate() {
         code.update((word.len() as u64).to_le_bytes());
         code.update(word);
-        let path = if place == 0 { program(word)? } else { PathBuf::from(word) };
+        let path = if place == 0 { find(word)?.resolved } else { PathBuf::from(word) };
         if path.is_absolute() && path.is_file() {
             let bytes = std::fs::read(&path).map_err(|e| format!("{}: {e}", clean::line(word, clean::NAME)))?;
             code.update(Sha256::digest(&bytes));
         }
     }
     Ok(crate::config::hex(&code.finalize()))
-}
-
-/// The file of a program.
-fn program(name: &str) -> Result<PathBuf, String> {
-    let shown = clean::line(name, clean::NAME);
-    if name.contains('/') {
-        return Some(PathBuf::from(name)).filter(|path| path.is_absolute()).ok_or(format!("its program {shown} is no absolute path"));
-    }
-    let paths = std::env::var_os("PATH").unwrap_or_default();
-    let mut folders = std::env::split_paths(&paths).filter(|folder| folder.is_absolute());
-    folders.find_map(|folder| Some(folder.join(name)).filter(|path| path.is_file())).ok_or(format!("there is no program {shown}"))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Hooks from their entries: each stands for itself, and one that does not load keeps its place.
 
+use super::command::CHANGED;
 use super::foreign::{self, Refused};
 use super::{Command, Hook, Hooks};
 use crate::clean;
@@ -91,11 +92,11 @@ fn commands(settings: &Settings, with: &With<'_>, entry: &HookEntry, allowed: &[
             Err(Refused::Because(why) | Refused::Unknown(why)) => (false, Vec::new(), Vec::new(), None, Some(refuse(why.clone()))),
             Ok(meaning) => {
                 let (command, error) = match allowed.iter().find(|allowed| allowed.argv == meaning.argv) {
-                    None => (None, Some(refuse("a native command runs only where your config allows its argv and digest".to_owned()))),
+                    None => (None, Some(refuse(foreign::NOT_ALLOWED.to_owned()))),
                     Some(allowed) if meaning.digest.as_ref() == Ok(&allowed.digest) => {
                         (Some(Command::new(allowed.clone(), &root, settings, with.program, meaning.timeout)), None)
                     }
-                    Some(_) => (None, Some(refuse("it is not what was allowed: a file that its command names has changed".to_owned()))),
+                    Some(_) => (None, Some(refuse(CHANGED.to_owned()))),
                 };
                 (meaning.is_guard(), vec![meaning.event], meaning.tools.clone(), command, error)
             }

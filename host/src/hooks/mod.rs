@@ -13,7 +13,7 @@ mod foreign;
 mod load;
 
 pub use command::Command;
-pub use foreign::{Foreign, Meaning, Refused, read as read_foreign};
+pub use foreign::{Foreign, Meaning, NOT_ALLOWED, Refused, read as read_foreign};
 pub(crate) use load::{With, load};
 
 use crate::audit::{ARGUMENTS, Audit, HookRun};
@@ -60,6 +60,17 @@ impl Hook {
         }
     }
 
+    /// Why it gives no answer whatever it hears, and what would mend that.
+    fn unable(&self) -> Option<(String, Option<String>)> {
+        match (&self.broken, &self.source) {
+            (Some(error), _) => Some((error.message.clone(), error.hint.clone())),
+            (None, Some(source)) if source.component.is_stuck() => {
+                Some(("too many of its operations on files never ended".to_owned(), None))
+            }
+            _ => None,
+        }
+    }
+
     fn hears(&self, event: HookEvent, id: &str) -> bool {
         self.events.contains(&event) && self.entry.hears(event, id)
     }
@@ -96,7 +107,7 @@ impl Hooks {
     /// Asks every guard of a call about arguments, until one denies.
     ///
     /// # Errors
-    /// [`Kind::Io`] where the run of a guard cannot be recorded.
+    /// [`Kind::Io`] where the run of a guard cannot be recorded, [`Kind::Cancelled`] where the caller gave up.
     pub(crate) async fn ask(
         &self,
         round: &mut Round,
@@ -109,6 +120,10 @@ impl Hooks {
         let event = Arc::new(hooks::Event::BeforeCall(hooks::Call { id: id.to_owned(), arguments }));
         for guard in self.hearing(true, HookEvent::BeforeCall, id) {
             let said = said(guard, HookEvent::BeforeCall, id, event.clone(), around).await?;
+            // Who gave up is not denied.
+            if around.run.cancelled.as_ref().is_some_and(|cancelled| *cancelled.borrow()) {
+                return Err(Error::new(Kind::Cancelled, "the caller gave up while a guard was asked"));
+            }
             let name = guard.name();
             if let Err(verdict) = round.hear(&asked(guard, &name), given, said) {
                 return Ok(Err(verdict));
@@ -125,7 +140,9 @@ impl Hooks {
         let event = Arc::new(hooks::Event::PromptSubmit(prompt.to_owned()));
         for guard in self.hearing(true, HookEvent::PromptSubmit, "") {
             let said = match said(guard, HookEvent::PromptSubmit, "", event.clone(), around).await? {
-                Said::Replace(_) => Said::Failed("it would replace a prompt, and only arguments can be replaced".to_owned(), None),
+                Said::Replace(text) if *text != *prompt.as_bytes() => {
+                    Said::Failed("it would replace a prompt, and only arguments can be replaced".to_owned(), None)
+                }
                 other => other,
             };
             let name = guard.name();
@@ -214,14 +231,13 @@ fn content(content: &Content) -> types::Content {
 async fn said(hook: &Hook, event: HookEvent, id: &str, what: Arc<hooks::Event>, around: &mut Around<'_>) -> Result<Said, Error> {
     let start = Instant::now();
     let name = hook.name();
-    let (said, identity) = match (&hook.broken, &hook.source, &hook.command) {
-        (Some(error), ..) => return Ok(Said::Failed(error.message.clone(), error.hint.clone())),
-        (None, Some(source), _) if source.component.is_stuck() => {
-            return Ok(Said::Failed("too many of its operations on files never ended".to_owned(), None));
-        }
-        (None, Some(source), _) => (heard(source, what, around).await, Some(source.identity)),
-        (None, None, Some(command)) => (command.ask(&what).await, command.identity()),
-        (None, None, None) => return Ok(Said::Failed("there is nothing to run".to_owned(), None)),
+    if let Some((why, remedy)) = hook.unable() {
+        return Ok(Said::Failed(why, remedy));
+    }
+    let (said, identity) = match (&hook.source, &hook.command) {
+        (Some(source), _) => (heard(source, what, around).await, Some(source.identity)),
+        (None, Some(command)) => (command.ask(&what).await, command.identity()),
+        (None, None) => return Ok(Said::Failed("there is nothing to run".to_owned(), None)),
     };
     if let Some(audit) = around.audit {
         let (verdict, reason) = match &said {
@@ -260,9 +276,8 @@ fn logged(name: &str, line: &LogLine) -> String {
 pub(crate) fn standing(hooks: &Hooks, id: &str) -> Result<Option<(Origin, String)>, Refusal> {
     let guards = hooks.hearing(true, HookEvent::BeforeCall, id);
     for guard in &guards {
-        if let Some(error) = &guard.broken {
-            let reason = format!("the guard {} gives no answer: {}", guard.name(), error.message);
-            let remedy = error.hint.clone();
+        if let Some((why, remedy)) = guard.unable() {
+            let reason = format!("the guard {} gives no answer: {why}", guard.name());
             return Err(Refusal { rule: Rule::Guard, source: guard.entry.origin().clone(), reason, remedy });
         }
     }

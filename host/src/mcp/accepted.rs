@@ -2,9 +2,11 @@
 //!
 //! The rule it keeps: it stands in the user's state alone; a tool that is no longer what was accepted is held.
 
-use crate::config::{Allowed, Home, ServerEntry, make_folder, now, read_private};
+use crate::clean;
+use crate::config::{Allowed, Home, Scope, ServerEntry, Settings, make_folder, now, read_private};
 use crate::error::{Error, Kind};
 use crate::sandbox::Definition;
+use palisade_policy::{Access, FolderPath};
 use serde::{Deserialize, Serialize};
 
 const VERSION: u32 = 1;
@@ -88,4 +90,30 @@ pub fn difference(accepted: &Definition, now: &Definition) -> Option<String> {
     ];
     let changed: Vec<&str> = parts.into_iter().filter_map(|(part, changed)| changed.then_some(part)).collect();
     (!changed.is_empty()).then(|| format!("its {} is not what was accepted", changed.join(", ")))
+}
+
+/// The server of an entry, as far as a person accepted it.
+///
+/// # Errors
+/// [`Kind::Config`] where what was accepted is damaged.
+pub(crate) fn accepted(settings: &Settings, entry: &mut ServerEntry) -> Result<Option<Vec<Definition>>, Error> {
+    let Some(accepted) = Accepted::read(&settings.home, entry)? else { return Ok(None) };
+    if entry.scope == Scope::Workspace {
+        open(settings, entry, &accepted.allowed);
+    }
+    Ok(Some(accepted.tools))
+}
+
+/// Leaves open to a server of a workspace what a person allowed it, within the bounds of grants.
+pub fn open(settings: &Settings, entry: &mut ServerEntry, allowed: &Allowed) {
+    let folder = |(written, path, access): (String, FolderPath, Access)| {
+        let resolved = settings.workspace.resolve(&path).and_then(|folder| {
+            settings.bounds.check(&settings.workspace, &folder, access)?;
+            Ok(folder)
+        });
+        resolved.map(|folder| (written.clone(), folder, access)).map_err(|why| format!("its folder {}: {why}", clean::line(&written, 200)))
+    };
+    entry.folders = allowed.folders().and_then(|folders| folders.into_iter().map(folder).collect());
+    (entry.net, entry.unfenced) = (allowed.net, allowed.unfenced);
+    entry.variables = Some(allowed.env.clone());
 }

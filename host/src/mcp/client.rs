@@ -7,17 +7,17 @@
 //! Where the rule ends: whether a call may run is the gate's business; what a server does with what it was given is not
 //! ours to see.
 
-use super::accepted::{Accepted, difference};
-use super::child::{self, Child};
+use super::accepted::difference;
 use super::guarded::Guarded;
 use super::remote::{Handler, LINE, contents, list};
-use super::start::Start;
+use super::start::{lookup, wanted};
 use super::web::Web;
+use crate::child::{self, Child, Start};
 use crate::clean;
-use crate::config::{Allowed, Home, Remote, Scope, ServerEntry, Settings, expand};
+use crate::config::{Home, Remote, ServerEntry, expand};
 use crate::error::{Error, Kind};
 use crate::sandbox::{Definition, Failure, Report, Run};
-use palisade_policy::{Access, FolderPath, Identity, Limit, Limits};
+use palisade_policy::{Identity, Limit, Limits};
 use rmcp::model::{CallToolRequestParams, ClientRequest, ProtocolVersion, Request};
 use rmcp::service::{ClientLifecycleMode, Peer, PeerRequestOptions, RunningService};
 use rmcp::transport::StreamableHttpClientTransport;
@@ -256,7 +256,7 @@ impl Server {
 
     /// Reaches a server by its URL.
     async fn reach(&self, remote: &Remote) -> Result<Connection, String> {
-        let lookup = Start::lookup(&self.entry, &self.home);
+        let lookup = lookup(&self.entry, &self.home);
         let put_in = |(name, value): &(String, String)| Ok((name.clone(), expand(value, &lookup)?));
         let headers = remote.headers.iter().map(put_in).collect::<Result<Vec<_>, String>>()?;
         headers.iter().for_each(|(_, value)| crate::redact::learn(value));
@@ -291,10 +291,12 @@ impl Server {
 
     /// Starts a server's process.
     async fn start(&self) -> Result<Connection, String> {
-        let start = Start::prepare(&self.entry, &self.home, &self.workspace, &self.limits)?;
-        let started = child::spawn(&self.program, &start.fence, &start.argv, &start.env, &start.folder);
+        let wanted = wanted(&self.entry, &self.home, &self.workspace)?;
+        let start = Start::prepare(wanted, &self.home, &self.workspace, &self.limits)?;
+        let reads = start.reads.clone();
+        let started = child::spawn(&self.program, start);
         let (child, stdin, stdout, stderr) = started.map_err(|e| format!("it cannot be started: {e}"))?;
-        let ending = Ending(Mutex::new(Some(child.holding(start.held))));
+        let ending = Ending(Mutex::new(Some(child)));
         let kept = Arc::new(Mutex::new(Vec::new()));
         let io = |e: std::io::Error| format!("its pipes: {e}");
         let write = pipe::Sender::from_owned_fd(OwnedFd::from(stdin)).map_err(io)?;
@@ -312,7 +314,7 @@ impl Server {
                 return Err(with_last_line(why, &kept));
             }
         };
-        Ok(Connection { reads: start.reads, ..Connection::new(service, ending, kept, tools) })
+        Ok(Connection { reads, ..Connection::new(service, ending, kept, tools) })
     }
 
     /// Runs one tool of it. Not public: whoever holds a server still has to go through the gate.
@@ -473,30 +475,4 @@ fn with_last_line(why: String, kept: &Mutex<Vec<u8>>) -> String {
         Some(line) => format!("{why}; the last it wrote: {line}"),
         None => why,
     }
-}
-
-/// The server of an entry, as far as a person accepted it.
-///
-/// # Errors
-/// [`Kind::Config`] where what was accepted is damaged.
-pub(crate) fn accepted(settings: &Settings, entry: &mut ServerEntry) -> Result<Option<Vec<Definition>>, Error> {
-    let Some(accepted) = Accepted::read(&settings.home, entry)? else { return Ok(None) };
-    if entry.scope == Scope::Workspace {
-        open(settings, entry, &accepted.allowed);
-    }
-    Ok(Some(accepted.tools))
-}
-
-/// Leaves open to a server of a workspace what a person allowed it, within the bounds of grants.
-pub fn open(settings: &Settings, entry: &mut ServerEntry, allowed: &Allowed) {
-    let folder = |(written, path, access): (String, FolderPath, Access)| {
-        let resolved = settings.workspace.resolve(&path).and_then(|folder| {
-            settings.bounds.check(&settings.workspace, &folder, access)?;
-            Ok(folder)
-        });
-        resolved.map(|folder| (written.clone(), folder, access)).map_err(|why| format!("its folder {}: {why}", clean::line(&written, 200)))
-    };
-    entry.folders = allowed.folders().and_then(|folders| folders.into_iter().map(folder).collect());
-    (entry.net, entry.unfenced) = (allowed.net, allowed.unfenced);
-    entry.variables = Some(allowed.env.clone());
 }

@@ -6,23 +6,19 @@
 //! Never here: a decision, a second way to run a tool. The protocol itself is the library's.
 
 mod accepted;
-mod child;
 mod client;
 mod guarded;
 mod http;
 mod remote;
-mod scratch;
 mod server;
 mod sessions;
 mod skills;
 mod start;
 mod web;
 
-pub use accepted::{Accepted, difference};
-pub(crate) use child::spawn as spawn_child;
-pub use child::{LAUNCHER_ARGUMENT, SUPERVISOR_ARGUMENT, launcher_main, supervisor_main};
-pub use client::{Seen, Server, close_all, open};
-pub(crate) use client::{accepted, changes};
+pub(crate) use accepted::accepted;
+pub use accepted::{Accepted, difference, open};
+pub(crate) use client::changes;
+pub use client::{Seen, Server, close_all};
 pub use http::{Guard, PATH, listen, serve_http};
 pub use server::{Events, Hosts, instructions, serve};
-pub(crate) use start::Start;

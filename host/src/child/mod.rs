@@ -1,6 +1,7 @@
-//! Running an external server: a supervisor, which starts a launcher, which fences itself and becomes the server.
+//! Running a program that is none of ours - an external server, a native hook: a supervisor, which starts a launcher, which
+//! fences itself and becomes the program.
 //!
-//! The rule it keeps: the server starts inside its whole fence or not at all, and nothing of it is left when it ends, when
+//! The rule it keeps: the program, called the server below, starts inside its whole fence or not at all, and nothing of it is left when it ends, when
 //! the host ends it, or when the host is gone.
 //!
 //! Where the rule ends: what the fence leaves open was decided by whoever wrote or accepted the entry. A process that
@@ -9,10 +10,14 @@
 
 mod fence;
 mod inherited;
+mod scratch;
+mod start;
 mod supervise;
 
+use fence::Fence;
 pub(crate) use fence::enforced;
-pub use fence::{Fence, LAUNCHER_ARGUMENT, launcher_main};
+pub use fence::{LAUNCHER_ARGUMENT, launcher_main};
+pub(crate) use start::{Start, Wanted, find};
 pub(crate) use supervise::{Child, spawn};
 pub use supervise::{SUPERVISOR_ARGUMENT, supervisor_main};
 

@@ -3,7 +3,8 @@
 use super::fence::{CARRIED, Fence, LAUNCHER_ARGUMENT, die_with};
 use super::inherited;
 use super::refuse;
-use crate::mcp::scratch;
+use super::scratch;
+use super::start::Start;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -26,19 +27,17 @@ const QUIET: Duration = Duration::from_millis(300);
 pub(crate) struct Child {
     process: std::process::Child,
     grace: Duration,
-    /// What is let go of when it has ended.
-    held: Option<std::fs::File>,
+    /// Its folder for what is temporary, let go of when it has ended.
+    _held: std::fs::File,
 }
 
-/// Starts a server under a supervisor; `program` is ours. Its pipes are in the child.
+/// Starts a process under a supervisor; `program` is ours. Its pipes are given back beside it.
 pub(crate) fn spawn(
     program: &Path,
-    fence: &Fence,
-    argv: &[OsString],
-    env: &[(String, String)],
-    folder: &Path,
+    start: Start,
 ) -> std::io::Result<(Child, std::process::ChildStdin, std::process::ChildStdout, std::process::ChildStderr)> {
-    let text = serde_json::to_string(fence).map_err(std::io::Error::other)?;
+    let Start { fence, argv, env, folder, held, .. } = start;
+    let text = serde_json::to_string(&fence).map_err(std::io::Error::other)?;
     let mut command = Command::new(program);
     command.arg(SUPERVISOR_ARGUMENT).arg(text).arg(std::process::id().to_string()).args(argv);
     // As data: what an entry names has no meaning to us, nor to the loader that starts us.
@@ -50,24 +49,13 @@ pub(crate) fn spawn(
     let mut process = command.spawn()?;
     match (process.stdin.take(), process.stdout.take(), process.stderr.take()) {
         (Some(stdin), Some(stdout), Some(stderr)) => {
-            Ok((Child { process, grace: Duration::from_millis(fence.grace), held: None }, stdin, stdout, stderr))
+            Ok((Child { process, grace: Duration::from_millis(fence.grace), _held: held }, stdin, stdout, stderr))
         }
         _ => Err(std::io::Error::other("the supervisor has no pipes")),
     }
 }
 
 impl Child {
-    /// Keeps this open until it has ended.
-    pub(crate) fn holding(mut self, held: std::fs::File) -> Self {
-        self.held = Some(held);
-        self
-    }
-
-    /// Whether it has ended.
-    pub(crate) fn ended(&mut self) -> bool {
-        self.process.try_wait().is_ok_and(|status| status.is_some())
-    }
-
     /// How it ended, where it has: its exit code, or 1 after a signal.
     pub(crate) fn code(&mut self) -> Option<i32> {
         self.process.try_wait().ok().flatten().map(|status| status.code().unwrap_or(1))
@@ -88,7 +76,7 @@ impl Child {
 
     fn wait(&mut self, most: Duration) -> bool {
         let started = Instant::now();
-        while !self.ended() {
+        while self.code().is_none() {
             if started.elapsed() > most {
                 return false;
             }
