@@ -48,10 +48,12 @@ fi
 # The README's first plugin, as it stands there.
 plugin=$home/hello
 mkdir -p "$plugin/src"
-block() { awk -v name="$1" '$0 == "`" name "`" { on = 1; next } on && /^    / { seen = 1; print substr($0, 5); next } on && /^$/ { print ""; next } on && seen { exit }' README.md; }
-block Cargo.toml | sed "s#/path/to/palisade#$root#" >"$plugin/Cargo.toml"
-block src/lib.rs >"$plugin/src/lib.rs"
-block plugin.toml >"$plugin/plugin.toml"
+# block FILE README - a file as a README has it, with the path of this clone.
+block() {
+  awk -v name="$1" '$0 == "`" name "`" { on = 1; next } on && /^    / { seen = 1; print substr($0, 5); next } on && /^$/ { print ""; next } on && seen { exit }' "$2" \
+    | sed "s#/path/to/palisade#$root#"
+}
+for file in Cargo.toml src/lib.rs plugin.toml; do block "$file" README.md >"$plugin/$file"; done
 if (cd "$plugin" && CARGO_TARGET_DIR=$plugin/target cargo build -q --release --target wasm32-wasip2); then
   answer=$(cd "$plugin" && "$PALISADE" -q --profile trusted --plugin . call hello/greet '{"name": "Ada"}')
   if [ "$answer" = "Hello, Ada!" ]; then ok "the README's first plugin answers"; else bad "the README's first plugin: $answer"; fi
@@ -69,6 +71,19 @@ python='' node='' packages=$fetched/npm
 # fetched_for NAME PIN... - whether a folder holds just these already.
 fetched_for() { [ "$(cat "$fetched/$1.pins" 2>/dev/null)" = "${*:2}" ]; }
 mark() { echo "${*:2}" >"$fetched/$1.pins"; }
+# packed NAME PIN... - unpacks packages of npm below a folder; nothing of them is installed, so nothing of them runs.
+packed() {
+  local name=$1 pin archive
+  shift
+  if fetched_for "$name" "$@" || ! command -v npm >/dev/null; then return; fi
+  rm -rf "${fetched:?}/$name"
+  for pin in "$@"; do
+    mkdir -p "$fetched/$name/${pin%@*}"
+    archive=$(cd "$fetched/$name" && npm pack --silent "$pin" 2>"$home/npm") \
+      && tar -xzf "$fetched/$name/$archive" -C "$fetched/$name/${pin%@*}" || return
+  done
+  mark "$name" "$@"
+}
 if ! fetched_for venv "${pip_pins[@]}"; then
   rm -rf "$fetched/venv"
   python3 -m venv "$fetched/venv" 2>"$home/pip" && "$fetched/venv/bin/pip" -q --disable-pip-version-check install "${pip_pins[@]}" 2>"$home/pip" \

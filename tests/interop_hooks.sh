@@ -3,17 +3,7 @@
 # fetched.
 
 hook_packages=(claude-flow@3.43.0 claude-mem@13.25.3 ecc-universal@2.0.0)
-# Packed and not installed: nothing of them runs.
-if command -v npm >/dev/null && ! fetched_for hooks-npm "${hook_packages[@]}"; then
-  rm -rf "$fetched/hooks-npm"
-  all=yes
-  for pin in "${hook_packages[@]}"; do
-    mkdir -p "$fetched/hooks-npm/${pin%@*}"
-    archive=$(cd "$fetched/hooks-npm" && npm pack --silent "$pin" 2>"$home/npm") \
-      && tar -xzf "$fetched/hooks-npm/$archive" -C "$fetched/hooks-npm/${pin%@*}" || all=no
-  done
-  if [ "$all" = yes ]; then mark hooks-npm "${hook_packages[@]}"; fi
-fi
+packed hooks-npm "${hook_packages[@]}"
 if fetched_for hooks-npm "${hook_packages[@]}"; then
   account=$(PALISADE=$PALISADE FETCHED=$fetched/hooks-npm python3 - <<'PYTHON'
 import json, os, pathlib, subprocess, sys

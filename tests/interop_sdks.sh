@@ -39,8 +39,7 @@ readme() { # README
   rm -rf "$folder"
   mkdir "$folder"
   for file in $(sed -n 's/^`\([a-z]*\.[a-z]*\)`$/\1/p' "$1"); do
-    awk -v name="$file" '$0 == "`" name "`" { on = 1; next } on && /^    / { seen = 1; print substr($0, 5); next } on && /^$/ { print ""; next } on && seen { exit }' "$1" \
-      | sed "s#/path/to/palisade#$root#" >"$folder/$file"
+    block "$file" "$1" >"$folder/$file"
   done
   awk '/^Build it and call it:/ { on = 1; next } on && /^    / { seen = 1; print substr($0, 5); next } on && seen { exit }' "$1" \
     | sed "s#/path/to/palisade#$root#; s#^palisade #\"$PALISADE\" -q #" >"$home/commands"

@@ -9,17 +9,7 @@ if ! fetched_for skills-venv "${skill_pins[@]}"; then
   python3 -m venv "$fetched/skills-venv" 2>"$home/pip" \
     && "$fetched/skills-venv/bin/pip" -q --disable-pip-version-check install "${skill_pins[@]}" 2>"$home/pip" && mark skills-venv "${skill_pins[@]}"
 fi
-# Packed and not installed: nothing of them runs, and nothing they depend on is needed.
-if command -v npm >/dev/null && ! fetched_for skills-npm "${collections[@]}"; then
-  rm -rf "$fetched/skills-npm"
-  all=yes
-  for pin in "${collections[@]}"; do
-    mkdir -p "$fetched/skills-npm/${pin%@*}"
-    archive=$(cd "$fetched/skills-npm" && npm pack --silent "$pin" 2>"$home/npm") \
-      && tar -xzf "$fetched/skills-npm/$archive" -C "$fetched/skills-npm/${pin%@*}" || all=no
-  done
-  if [ "$all" = yes ]; then mark skills-npm "${collections[@]}"; fi
-fi
+packed skills-npm "${collections[@]}"
 
 if fetched_for skills-venv "${skill_pins[@]}" && fetched_for skills-npm "${collections[@]}"; then
   # Beside what others wrote: folders that are wrong in one way each.

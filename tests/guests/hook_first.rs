@@ -2,21 +2,4 @@
 
 const ROLE: &str = "first";
 
-#[path = "acts/mod.rs"]
-mod acts;
-
-palisade_sdk::hook!(
-    handle,
-    EventKind::SessionStart,
-    EventKind::PromptSubmit,
-    EventKind::BeforeCall,
-    EventKind::AfterCall,
-    EventKind::CallDenied,
-    EventKind::SessionEnd
-);
-
-use palisade_sdk::hook::{Answer, Event, EventKind};
-
-fn handle(event: Event) -> Answer {
-    acts::act(ROLE, event)
-}
+include!("acts/acts.rs");

@@ -197,6 +197,29 @@ impl World {
         self.palisade(&all)
     }
 
+    /// Runs commands, and gives back the name of every file in `folders` that was opened meanwhile.
+    ///
+    /// # Panics
+    /// Where the system does not watch.
+    #[must_use]
+    pub fn opened(&self, folders: &[&str], commands: impl FnOnce()) -> Vec<String> {
+        use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+        let watcher = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).expect("a watcher");
+        for folder in folders {
+            inotify::add_watch(&watcher, self.path(folder), WatchFlags::OPEN | WatchFlags::ACCESS).expect("a folder to watch");
+        }
+        commands();
+        let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
+        let mut events = inotify::Reader::new(&watcher, &mut buffer);
+        let mut found = Vec::new();
+        while let Ok(event) = events.next() {
+            found.push(event.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default());
+        }
+        found.sort();
+        found.dedup();
+        found
+    }
+
     /// Every file in this world, by its path below it.
     #[must_use]
     pub fn files(&self) -> Vec<String> {

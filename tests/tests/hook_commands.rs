@@ -17,6 +17,8 @@ case "$input" in
   *fails*) exit 7;;
   *heard*) printf '%s' "$input" >&2; exit 2;;
   *variables*) env | sort | tr '\n' ' ' >&2; exit 2;;
+  *words*) printf '%s' "$1" >&2; exit 2;;
+  *connects*) bash -c "exec 3<>/dev/tcp/127.0.0.1/$1" && echo connected >&2 || echo refused >&2; exit 2;;
   *reaches*) { cat "$0.elsewhere" || echo unread; touch "${0%/*}/made" || echo unwritten; } >&2; exit 2;;
 esac
 "#;
@@ -248,4 +250,34 @@ fn the_call_log_keeps_a_line_for_each_call_in_the_one_folder_it_was_granted() {
         (&json!(["after-call", "call-denied"]), &json!(["before-call"]))
     );
     assert!(!world.palisade(&["audit", "show"]).expect(0).stdout.contains("heard before-call"));
+}
+
+#[test]
+fn a_command_hook_has_no_network_and_runs_word_for_word() {
+    let world = World::new();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    // Outside its fence the same command connects.
+    let outside = std::process::Command::new("bash").args(["-c", &format!("exec 3<>/dev/tcp/127.0.0.1/{port}")]).status();
+    if !outside.is_ok_and(|status| status.success()) {
+        println!("skipped: no bash here that connects");
+        return;
+    }
+    world.write("package/check.sh", SCRIPT);
+    let package = world.path("package").display().to_string();
+    // What looks like a variable is a word like any other, though there is one of that name.
+    for (word, act, said) in [(port.as_str(), "connects", "refused"), ("${PLANTED}", "words", "${PLANTED}")] {
+        world.write("package/hooks/hooks.json", hooks_json(&format!("/bin/sh \"${{CLAUDE_PLUGIN_ROOT}}/check.sh\" '{word}'")));
+        let listed = world.palisade(&["--format", "json", "hook", "list", "--from", &package]).expect(0).json();
+        let (argv, digest) = (&listed["entries"][0]["argv"], &listed["entries"][0]["digest"]);
+        world.user_config(&format!("[[hooks]]\nfrom = \"{package}\"\nallow = [{{ argv = {argv}, digest = {digest} }}]\n"));
+        let plugin = example("text-stats").display().to_string();
+        let arguments = json!({"text": act}).to_string();
+        let mut call =
+            world.command(&["--profile", "trusted", "--format", "json", "--plugin", &plugin, "call", "text-stats/count", &arguments]);
+        call.env("PLANTED", "read-from-the-environment");
+        let reason = reason(palisade_tests::answer(call));
+        assert!(reason.ends_with(&format!(" says: {said}")) || reason.ends_with(&format!(" {said}")), "{reason}");
+        assert!(!reason.contains("read-from-the-environment") && !reason.contains("connected"), "{reason}");
+    }
 }

@@ -159,6 +159,9 @@ fn a_guard_that_cannot_load_denies_exactly_what_its_entry_names() {
     world.palisade(&["--profile", "trusted", "plugin", "grant", "first", "store", "--yes"]).expect(0);
     count(&world, "a").expect(0);
     assert_eq!(denied(count(&world, "first:deny")).0, "guard");
+    // What its manifest says of its time is said of each run.
+    world.plugin_at("hooks", "first", &guest("hook_first"), "[limits]\ntime = \"20ms\"\n");
+    assert_eq!(denied(count(&world, "first:loop")).1, "the guard first gave no answer: limit-time: it was stopped after 20ms");
     // Nor is a hook a plugin, or its run a call.
     let hook = world.path("hooks/first").display().to_string();
     let status = world.palisade(&["--profile", "trusted", "--format", "json", "--plugin", &hook, "status"]).expect(0).json();
@@ -458,4 +461,49 @@ fn calls_that_fill_every_place_keep_no_guard_from_answering() {
         }
         assert_eq!(ended, 2);
     });
+}
+
+#[test]
+fn a_prompt_whose_guard_cannot_be_recorded_is_not_run() {
+    let world = World::new();
+    world.user_config(&entry(&world, "first", "guard", "\"prompt-submit\"", ""));
+    let run = ["--profile", "trusted", "--format", "json", "run", "nothing fits this"];
+    world.palisade(&run).expect(0);
+    std::fs::remove_dir_all(world.path("state/palisade/audit")).unwrap();
+    // Root writes anywhere, so a file stands in the folder's place.
+    world.write("state/palisade/audit", "");
+    let failed = world.palisade(&run).expect(1);
+    assert_eq!(failed.json()["turns"], json!([]));
+    assert!(failed.stderr.lines().last().unwrap().contains("the audit log cannot be written"), "{}", failed.stderr);
+}
+
+#[test]
+fn the_log_holds_no_arguments_that_a_hook_was_told() {
+    let world = guards(&["first"]);
+    count(&world, "a marked text").expect(0);
+    denied(count(&world, "a marked text first:deny"));
+    let log: String = world
+        .files()
+        .iter()
+        .filter(|file| file.contains("palisade/audit/"))
+        .map(|file| std::fs::read_to_string(world.path(file)).unwrap())
+        .collect();
+    assert!(log.contains("\"hook\":\"first\"") && !log.contains("marked"), "{log}");
+}
+
+#[test]
+fn who_gives_up_while_a_guard_is_asked_is_not_denied() {
+    let world = World::new();
+    world.user_config(&(entry(&world, "first", "guard", "\"before-call\"", "") + "[limits]\nhook_time = \"60s\"\ntime = \"60s\"\n"));
+    // Compiled before, so that it is the guard that is waited for.
+    count(&world, "a").expect(0);
+    let plugin = example("text-stats").display().to_string();
+    let mut command =
+        world.command(&["--profile", "trusted", "--plugin", &plugin, "call", "text-stats/count", "{\"text\": \"first:loop\"}"]);
+    let child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(700));
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT).unwrap();
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(130), "{}", String::from_utf8_lossy(&ended.stderr));
+    assert_eq!(decisions(&world), ["allow", "absent"]);
 }

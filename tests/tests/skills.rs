@@ -1,9 +1,7 @@
 //! Skills: read only where trust says so, set aside alone where they are broken, and with tools that pass the gate as any.
 
 use palisade_tests::{Answer, World, example, example_skill, guest};
-use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use serde_json::json;
-use std::mem::MaybeUninit;
 use std::os::unix::fs::symlink;
 
 const OWN: &str = "profile = \"trusted\"\n[skills]\ndirs = [\"~/skills\"]\n";
@@ -40,23 +38,6 @@ fn with_guest(world: &World, folder: &str, name: &str, front: &str, manifest: &s
     world.plugin_at(folder, name, &guest("guest"), manifest);
 }
 
-fn opened(world: &World, folders: &[&str], commands: impl FnOnce()) -> Vec<String> {
-    let watcher = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).unwrap();
-    for folder in folders {
-        inotify::add_watch(&watcher, world.path(folder), WatchFlags::OPEN | WatchFlags::ACCESS).unwrap();
-    }
-    commands();
-    let mut buffer = [MaybeUninit::uninit(); 4096];
-    let mut events = inotify::Reader::new(&watcher, &mut buffer);
-    let mut found = Vec::new();
-    while let Ok(event) = events.next() {
-        found.push(event.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default());
-    }
-    found.sort();
-    found.dedup();
-    found
-}
-
 #[test]
 fn nothing_of_a_skill_is_opened_that_the_profile_or_the_workspace_withholds() {
     let world = own();
@@ -74,7 +55,7 @@ fn nothing_of_a_skill_is_opened_that_the_profile_or_the_workspace_withholds() {
         &["call", "mine/echo", "{\"text\":\"a\"}"],
         &["explain", "mine/echo"],
     ];
-    let touched = opened(&world, &folders, || {
+    let touched = world.opened(&folders, || {
         for command in commands {
             let code = json(&world, &[&["--profile", "untrusted"], command].concat()).code;
             let wanted = match command[0] {
@@ -100,9 +81,9 @@ fn nothing_of_a_skill_is_opened_that_the_profile_or_the_workspace_withholds() {
         })
     );
     // A trusted profile opens the user's own, and nothing of a workspace that nobody trusted.
-    let touched = opened(&world, &folders[..2], || drop(json(&world, &["skill", "list"]).expect(0)));
+    let touched = world.opened(&folders[..2], || drop(json(&world, &["skill", "list"]).expect(0)));
     assert_eq!(touched, ["", "SKILL.md", "mine", "mine.wasm", "plugin.toml"], "the watch sees what is opened");
-    let touched = opened(&world, &folders[2..], || {
+    let touched = world.opened(&folders[2..], || {
         for command in commands {
             let _ = json(&world, command);
         }

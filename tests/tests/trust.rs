@@ -1,9 +1,7 @@
 //! Deferred trust: what is withheld is not touched, and a workspace can narrow but not widen.
 
 use palisade_tests::{World, answer, example, guest, steady};
-use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use serde_json::{Value, json};
-use std::mem::MaybeUninit;
 use std::os::unix::fs::PermissionsExt;
 
 const UNTRUSTABLE: &str = "the workspace names sources and cannot be trusted (palisade.toml:4: `mcp`: this version does not run it, so \
@@ -24,30 +22,12 @@ fn hostile() -> World {
     world
 }
 
-/// Runs commands and gives back every file below `folders` that was opened meanwhile.
-fn opened(world: &World, folders: &[&str], commands: impl FnOnce()) -> Vec<String> {
-    let watcher = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).unwrap();
-    for folder in folders {
-        inotify::add_watch(&watcher, world.path(folder), WatchFlags::OPEN | WatchFlags::ACCESS).unwrap();
-    }
-    commands();
-    let mut buffer = [MaybeUninit::uninit(); 4096];
-    let mut events = inotify::Reader::new(&watcher, &mut buffer);
-    let mut found = Vec::new();
-    while let Ok(event) = events.next() {
-        found.push(event.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default());
-    }
-    found.sort();
-    found.dedup();
-    found
-}
-
 #[test]
 fn nothing_of_a_withheld_subsystem_is_opened() {
     let world = hostile();
     let own = world.plugin("mine", &guest("guest"), "");
     let own = own.to_str().unwrap();
-    let touched = opened(&world, &["plugins/mine", "workspace/plugins", "workspace/plugins/evil", "workspace/hook"], || {
+    let touched = world.opened(&["plugins/mine", "workspace/plugins", "workspace/plugins/evil", "workspace/hook"], || {
         for command in
             [&["status"][..], &["tools"], &["run", "count the words in \"a b\""], &["call", "evil/echo"], &["explain", "mine/echo"]]
         {
@@ -59,7 +39,7 @@ fn nothing_of_a_withheld_subsystem_is_opened() {
         world.palisade(&["--profile", "trusted", "status"]).expect(0);
     });
     assert_eq!(touched, [] as [String; 0]);
-    let touched = opened(&world, &["plugins/mine"], || {
+    let touched = world.opened(&["plugins/mine"], || {
         world.palisade(&["--profile", "trusted", "--plugin", own, "tools"]).expect(0);
     });
     assert_eq!(touched, ["", "mine.wasm", "plugin.toml"], "the watch sees what is opened");
@@ -68,7 +48,7 @@ fn nothing_of_a_withheld_subsystem_is_opened() {
 #[test]
 fn secrets_beside_a_hostile_workspace_are_not_opened() {
     let world = hostile();
-    let touched = opened(&world, &["workspace", "home"], || {
+    let touched = world.opened(&["workspace", "home"], || {
         world.palisade(&["--profile", "trusted", "run", "read the secrets"]).expect(0);
     });
     let touched: Vec<&str> = touched.iter().map(String::as_str).filter(|name| !name.is_empty()).collect();

@@ -4,10 +4,10 @@
 //! A guard of the user's own that the profile withholds is one that cannot be loaded.
 
 use super::file::{CommandTable, HookTable, Placed, Source};
+use super::sources::below;
 use super::{Scope, SourceDir, absolute};
 use crate::error::Error;
 use palisade_policy::{IdPattern, Init, Origin};
-use std::path::PathBuf;
 
 /// Most entries of a file: a call waits for each guard in turn.
 const MOST: usize = 64;
@@ -186,7 +186,7 @@ fn entry(source: &Source<'_>, placed: &toml::Spanned<HookTable>, scope: Scope) -
     };
     let at = table_dir.span().start;
     let folder = match scope {
-        Scope::Workspace => PathBuf::from(table_dir.get_ref().trim_start_matches("./").trim_end_matches('/')),
+        Scope::Workspace => below(table_dir.get_ref()),
         _ => absolute(table_dir.get_ref()).ok_or_else(|| refuse(table_dir, "dir", "write an absolute path, or one from ~/"))?,
     };
     let dir = SourceDir { folder, single: true, scope, origin: source.origin(at) };

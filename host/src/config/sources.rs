@@ -68,11 +68,16 @@ impl Merge<'_> {
 
     pub(super) fn workspace_sources(&self, table: &DirsTable) -> Vec<SourceDir> {
         let one = |dir: &Placed| SourceDir {
-            folder: PathBuf::from(dir.get_ref().trim_start_matches("./").trim_end_matches('/')),
+            folder: below(dir.get_ref()),
             single: false,
             scope: Scope::Workspace,
             origin: self.file.origin(dir.span().start),
         };
         table.dirs.iter().map(one).collect()
     }
+}
+
+/// A folder as a workspace file names it: below the workspace.
+pub(super) fn below(written: &str) -> PathBuf {
+    PathBuf::from(written.trim_start_matches("./").trim_end_matches('/'))
 }

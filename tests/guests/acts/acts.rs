@@ -1,18 +1,28 @@
-//! What a hook of the tests does: the text it hears says so, as `first:deny` or `second:trap`. Events after which nothing can be
-//! denied it logs.
+// What a hook of the tests does: the text it hears says so, as `first:deny` or `second:trap`. Events after which nothing can be
+// denied it logs.
 
 use palisade_sdk::bindings::palisade::plugin::host::{Level, log};
-use palisade_sdk::hook::{Answer, Event};
+use palisade_sdk::hook::{Answer, Event, EventKind};
 
-pub fn act(role: &str, event: Event) -> Answer {
+palisade_sdk::hook!(
+    handle,
+    EventKind::SessionStart,
+    EventKind::PromptSubmit,
+    EventKind::BeforeCall,
+    EventKind::AfterCall,
+    EventKind::CallDenied,
+    EventKind::SessionEnd
+);
+
+fn handle(event: Event) -> Answer {
     match event {
         Event::BeforeCall(call) => {
             log(Level::Warn, &format!("before {} {}", call.id, call.arguments));
-            told(role, &call.arguments)
+            told(ROLE, &call.arguments)
         }
         Event::PromptSubmit(prompt) => {
             log(Level::Warn, &format!("prompt {prompt}"));
-            told(role, &prompt)
+            told(ROLE, &prompt)
         }
         Event::AfterCall(ended) => {
             let error = ended.error.map_or_else(String::new, |(kind, _)| format!(" {kind}"));
