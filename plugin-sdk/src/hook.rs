@@ -22,6 +22,8 @@
 //! The user's config names it under `[[hooks]]`, says whether it is a guard, whose answer counts, or an observer, and of which
 //! events and tools it hears. A guard that traps, takes longer than a second, or cannot be loaded denies what it guards.
 //!
+//! Of what it logs the operator sees warnings and errors, and of what it denies the reason; what either quotes is shown.
+//!
 //! Every event gets a fresh instance: a `static` is never seen twice.
 
 pub use bindings::exports::palisade::plugin::hooks::{Answer, Call, Denied, Ended, Event, EventKind, Outcome, Session};

@@ -8,9 +8,9 @@
 
 use super::foreign::digest;
 use crate::child::{Start, Wanted, spawn};
-use crate::clean;
 use crate::config::{AllowedCommand, Home, Settings};
 use crate::sandbox::hooks;
+use crate::{clean, redact};
 use palisade_policy::{Access, Identity, Limit, Limits, Said, mcp_name};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
@@ -61,7 +61,7 @@ impl Command {
 
     /// Program and arguments, as one line.
     pub(crate) fn name(&self) -> String {
-        clean::line(&self.allowed.argv.join(" "), clean::NAME)
+        redact::line(&self.allowed.argv.join(" "), clean::NAME)
     }
 
     /// What it says to an event.
@@ -146,7 +146,7 @@ impl Command {
 }
 
 fn failed(why: &str) -> Said {
-    Said::Failed(clean::line(why, clean::TEXT), None)
+    Said::Failed(why.to_owned(), None)
 }
 
 /// The event in the words of that protocol.
@@ -180,7 +180,7 @@ fn said(code: i32, out: &[u8], err: &[u8]) -> Said {
         0 if text(out).is_empty() => Said::Allow,
         0 => decided(&text(out)),
         code if text(err).is_empty() => failed(&format!("it ended with {code}")),
-        code => failed(&format!("it ended with {code}: {}", clean::line(&text(err), clean::NAME))),
+        code => failed(&format!("it ended with {code}: {}", text(err))),
     }
 }
 

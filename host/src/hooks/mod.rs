@@ -239,6 +239,12 @@ async fn said(hook: &Hook, event: HookEvent, id: &str, what: Arc<hooks::Event>, 
         (None, Some(command)) => (command.ask(&what).await, command.identity()),
         (None, None) => return Ok(Said::Failed("there is nothing to run".to_owned(), None)),
     };
+    // Its own words go to the operator and into the log.
+    let said = match said {
+        Said::Deny(why) => Said::Deny(redact::line(&why, clean::TEXT)),
+        Said::Failed(why, remedy) => Said::Failed(redact::line(&why, clean::TEXT), remedy),
+        said => said,
+    };
     if let Some(audit) = around.audit {
         let (verdict, reason) = match &said {
             Said::Failed(why, _) => ("failed", Some(why.as_str())),
@@ -261,10 +267,10 @@ async fn heard(source: &Plugin, what: Arc<hooks::Event>, around: &mut Around<'_>
     around.told.extend(log.iter().filter(|line| matches!(line.level, "warn" | "error")).map(|line| logged(name, line)));
     match result {
         Ok(hooks::Answer::Allow) => Said::Allow,
-        Ok(hooks::Answer::Deny(reason)) => Said::Deny(redact::line(&reason, clean::TEXT)),
+        Ok(hooks::Answer::Deny(reason)) => Said::Deny(reason),
         Ok(hooks::Answer::Replace(arguments)) => Said::Replace(arguments.into_bytes().into()),
         Err(failure) if failure.kind == Kind::Cancelled => Said::Failed("the caller gave up".to_owned(), None),
-        Err(failure) => Said::Failed(format!("{}: {}", failure.kind.name(), redact::line(&failure.message, clean::TEXT)), None),
+        Err(failure) => Said::Failed(format!("{}: {}", failure.kind.name(), failure.message), None),
     }
 }
 
