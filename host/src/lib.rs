@@ -24,6 +24,7 @@ mod registry;
 mod remedy;
 pub mod sandbox;
 mod schema;
+mod scratch;
 pub mod session;
 pub mod skills;
 mod sources;

@@ -19,11 +19,15 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Sort {
     pub(crate) file: &'static str,
     pub(crate) noun: &'static str,
+    /// Whether a flag may name a component without such a file.
+    pub(crate) bare: bool,
 }
 
 /// A folder that was found.
 pub(crate) struct Place {
     pub(crate) folder: Folder,
+    /// The component, where that was named and not its folder; it has no manifest.
+    pub(crate) component: Option<String>,
     /// As an operator reads it.
     pub(crate) shown: String,
     pub(crate) scope: Scope,
@@ -32,7 +36,7 @@ pub(crate) struct Place {
 impl Place {
     /// By this a call may ask for it where its files do not name it.
     pub(crate) fn key(&self) -> String {
-        last_part(self.folder.path())
+        self.component.clone().unwrap_or_else(|| last_part(self.folder.path()))
     }
 }
 
@@ -46,10 +50,20 @@ pub(crate) fn places(
 ) {
     let mut seen: HashSet<PathBuf> = HashSet::new();
     for dir in dirs {
+        if sort.bare
+            && let Some(place) = bare(settings, dir)
+        {
+            match place {
+                Ok(place) if seen.insert(dir.folder.clone()) => found(place, quarantined),
+                Ok(_) => {}
+                Err(error) => quarantined.push(Quarantined { source: shown_in(settings, &dir.folder), key: last_part(&dir.folder), error }),
+            }
+            continue;
+        }
         let shown_dir = clean::line(&dir.folder.display().to_string(), clean::NAME);
         let each = |folder: Result<Folder, (PathBuf, Error)>, quarantined: &mut Vec<Quarantined>| match folder {
             Ok(folder) if seen.insert(folder.path().to_owned()) => {
-                found(Place { shown: shown_in(settings, folder.path()), folder, scope: dir.scope }, quarantined);
+                found(Place { shown: shown_in(settings, folder.path()), folder, component: None, scope: dir.scope }, quarantined);
             }
             Ok(_) => {}
             Err((path, error)) => quarantined.push(Quarantined { source: shown_in(settings, &path), key: last_part(&path), error }),
@@ -122,8 +136,29 @@ pub(crate) fn open(settings: &Settings, dir: &SourceDir, sort: Sort) -> Result<F
 /// # Errors
 /// Where it cannot be opened.
 pub(crate) fn place(settings: &Settings, dir: &SourceDir, sort: Sort) -> Result<Place, Error> {
+    if sort.bare
+        && let Some(place) = bare(settings, dir)
+    {
+        return place;
+    }
     let folder = open(settings, dir, sort)?;
-    Ok(Place { shown: shown_in(settings, folder.path()), folder, scope: dir.scope })
+    Ok(Place { shown: shown_in(settings, folder.path()), folder, component: None, scope: dir.scope })
+}
+
+/// A component that a person named by its file: a regular one whose name ends in `.wasm`.
+fn bare(settings: &Settings, dir: &SourceDir) -> Option<Result<Place, Error>> {
+    let path = &dir.folder;
+    let named = dir.scope == Scope::Flag && dir.single && path.extension().is_some_and(|ending| ending == "wasm") && path.is_file();
+    let (above, name) = named.then(|| Some((path.parent()?, path.file_name()?.to_str()?)))??;
+    let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+    let opened = Folder::open(above).map_err(|e| Error::new(Kind::Component, format!("{}: {e}", clean::line(name, clean::NAME))));
+    let place = |folder: Folder| Place {
+        shown: shown_in(settings, folder.path()),
+        folder,
+        component: Some(name.to_owned()),
+        scope: dir.scope,
+    };
+    Some(opened.map(place))
 }
 
 /// Hands over the folder itself where it is one, else its subfolders that are; those that are links with an error.

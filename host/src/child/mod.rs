@@ -10,7 +10,6 @@
 
 mod fence;
 mod inherited;
-mod scratch;
 mod start;
 mod supervise;
 

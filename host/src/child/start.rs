@@ -2,7 +2,8 @@
 //!
 //! Never here: what an entry says, or how its variables are read.
 
-use super::{Fence, enforced, scratch::Scratch};
+use super::{Fence, enforced};
+use crate::scratch::Scratch;
 use crate::clean;
 use crate::config::{Home, make_folder};
 use palisade_policy::{Access, Limit, Limits};

@@ -3,7 +3,7 @@
 use super::fence::{CARRIED, Fence, LAUNCHER_ARGUMENT, die_with};
 use super::inherited;
 use super::refuse;
-use super::scratch;
+use crate::scratch;
 use super::start::Start;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};

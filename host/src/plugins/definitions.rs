@@ -67,6 +67,23 @@ pub(crate) fn check(
     Ok(tools)
 }
 
+/// Most functions of a component that are named for being no tool.
+const REFUSED: usize = 20;
+
+/// What a component of another world exports that is no tool, by name and reason.
+pub(super) fn refuse(source: &SourceName, refused: Vec<(String, String)>, quarantined: &mut Vec<Quarantined>) {
+    let more = refused.len().saturating_sub(REFUSED);
+    for (name, why) in refused.into_iter().take(REFUSED) {
+        let id = format!("{source}/{name}");
+        let error = Error::new(Kind::Schema, format!("the function {} is no tool: {why}", clean::line(&id, clean::NAME)));
+        quarantined.push(Quarantined { source: clean::line(&id, clean::NAME), key: id, error });
+    }
+    if more > 0 {
+        let error = Error::new(Kind::Schema, format!("{more} more functions of {source} are no tools"));
+        quarantined.push(Quarantined { source: source.to_string(), key: String::new(), error });
+    }
+}
+
 /// Definitions that [`check`] passed whole, of this very component.
 pub(super) fn checked_before(source: &SourceName, kept: Vec<Definition>) -> Result<Vec<ToolSpec>, Error> {
     let one = |given: Definition| {

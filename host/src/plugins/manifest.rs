@@ -4,6 +4,7 @@
 
 use crate::config::{LimitsTable, Placed, Source};
 use crate::error::{Error, Kind};
+use crate::sandbox::World;
 use palisade_policy::{Access, Capability, FolderPath, Limit, Limits, Request, SourceName, is_framing};
 use serde::Deserialize;
 use std::str::FromStr;
@@ -40,6 +41,27 @@ const LIMITS: [Limit; 23] = [
     Limit::StoreKeys,
 ];
 
+/// What a component may be, as `kind` says it: `tools` where it says nothing, and `any` is the first of the three that it is.
+const KINDS: [(&str, World); 4] =
+    [("tools", World::Plugin), ("component", World::Foreign), ("command", World::Program), ("any", World::Any)];
+
+/// The manifest of a component that has none: it asks for nothing, and is what it exports.
+///
+/// # Errors
+/// [`Kind::Manifest`] where its name gives none for a source.
+pub(super) fn of_bare(component: &str) -> Result<String, Error> {
+    let stem = component.strip_suffix(".wasm").unwrap_or(component).to_ascii_lowercase();
+    let parts: Vec<&str> = stem.split(|c: char| !c.is_ascii_alphanumeric()).filter(|part| !part.is_empty()).collect();
+    let name = parts.join("-");
+    if SourceName::parse(&name).is_err() {
+        let shown = crate::clean::line(component, 64);
+        return Err(Error::new(Kind::Manifest, format!("{shown}: a component without a manifest is called as its file, and this is no name"))
+            .hint("rename it like my-tool.wasm, or put it into a folder with a plugin.toml"));
+    }
+    let component = toml::Value::String(component.to_owned());
+    Ok(format!("[plugin]\nname = \"{name}\"\nversion = \"0.0.0\"\ncomponent = {component}\nkind = \"any\"\n"))
+}
+
 /// A manifest.
 #[derive(Debug, Clone)]
 pub struct Manifest {
@@ -51,6 +73,8 @@ pub struct Manifest {
     pub description: String,
     /// The component's path inside the folder.
     pub component: String,
+    /// What the component is: `kind`.
+    pub world: World,
     /// What it asks for; folders are not resolved yet.
     pub requests: Vec<Request>,
     limits: Vec<(Limit, u64)>,
@@ -74,6 +98,7 @@ struct PluginTable {
     #[serde(default)]
     description: String,
     component: Placed,
+    kind: Option<Placed>,
 }
 
 #[derive(Deserialize, Default)]
@@ -134,6 +159,14 @@ impl Manifest {
         if component.split('/').any(|part| part.is_empty() || matches!(part, "." | "..")) || component.contains(['\\', '\0']) {
             return Err(at(&plugin.component, "component", "it is a path inside the folder, without `.` and `..`".to_owned()));
         }
+        let world = plugin.kind.as_ref().map(|kind| {
+            let known = KINDS.iter().find(|(name, _)| name == kind.get_ref());
+            known.map(|(_, world)| *world).ok_or_else(|| {
+                let names = KINDS.map(|(name, _)| format!("`{name}`")).join(", ");
+                at(kind, "kind", format!("it is none of {names}"))
+            })
+        });
+        let world = world.transpose()?.unwrap_or(World::Plugin);
         let mut limits = Vec::new();
         for (key, value) in &written.limits {
             let (limit, value) = Limit::parse(key.get_ref(), value.get_ref())
@@ -146,7 +179,7 @@ impl Manifest {
             limits.push((limit, value));
         }
         let requests = requests(&source, &written.capabilities)?;
-        Ok(Self { name, version, description: plugin.description.clone(), component: component.clone(), requests, limits })
+        Ok(Self { name, version, description: plugin.description.clone(), component: component.clone(), world, requests, limits })
     }
 
     /// The limits of its calls: the host's, lowered.
@@ -262,6 +295,27 @@ mod tests {
             let got = refused(&text);
             assert!(got.starts_with(&format!("a/plugin.toml:{line}: ")) && got.contains(key), "{text}\n{got}");
         }
+    }
+
+    #[test]
+    fn a_component_without_a_manifest_has_the_name_of_its_file_and_asks_for_nothing() {
+        for (file, name) in [("resvg.wasm", "resvg"), ("My_Tool.v2.wasm", "my-tool-v2"), ("a b.wasm", "a-b"), ("ä-x.wasm", "x")] {
+            let manifest = Manifest::parse("p", of_bare(file).unwrap().as_bytes()).unwrap();
+            assert_eq!((manifest.name.as_str(), manifest.component.as_str(), manifest.world), (name, file, World::Any));
+            assert!(manifest.requests.is_empty());
+        }
+        for file in ["2.wasm", "--.wasm", ".wasm", &format!("{}.wasm", "a".repeat(65))] {
+            assert_eq!(of_bare(file).unwrap_err().kind, Kind::Manifest, "{file}");
+        }
+    }
+
+    #[test]
+    fn a_kind_is_one_of_four() {
+        assert_eq!(Manifest::parse("p", GOOD.as_bytes()).unwrap().world, World::Plugin);
+        let with = |kind: &str| format!("{GOOD}kind = \"{kind}\"\n");
+        assert_eq!(Manifest::parse("p", with("command").as_bytes()).unwrap().world, World::Program);
+        let got = refused(&with("wasi"));
+        assert_eq!(got, "a/plugin.toml:5: `plugin.kind`: it is none of `tools`, `component`, `command`, `any`");
     }
 
     #[test]

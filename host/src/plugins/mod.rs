@@ -94,8 +94,8 @@ pub(crate) struct Bundled {
     pub(crate) skill: String,
 }
 
-const PLUGIN: Sort = Sort { file: manifest::FILE, noun: "plugin" };
-const HOOK: Sort = Sort { file: manifest::FILE, noun: "hook" };
+const PLUGIN: Sort = Sort { file: manifest::FILE, noun: "plugin", bare: true };
+const HOOK: Sort = Sort { file: manifest::FILE, noun: "hook", bare: false };
 
 /// Told what is being compiled, by the plugin's name.
 pub trait Watcher: Sync + std::fmt::Debug {
@@ -232,7 +232,10 @@ fn bundled_manifest(settings: &Settings, place: Place, skill: &str, plugins: &[F
 
 fn read_manifest(settings: &Settings, place: Place, subsystem: Subsystem) -> Result<Found, Error> {
     let name = format!("{}/{}", place.shown, manifest::FILE);
-    let bytes = place.folder.read(manifest::FILE, manifest::MAX).map_err(|e| Error::new(Kind::Manifest, format!("{name}: {e}")))?;
+    let bytes = match &place.component {
+        Some(component) => manifest::of_bare(component)?.into_bytes(),
+        None => place.folder.read(manifest::FILE, manifest::MAX).map_err(|e| Error::new(Kind::Manifest, format!("{name}: {e}")))?,
+    };
     let mut manifest = Manifest::parse(&name, &bytes)?;
     for request in &mut manifest.requests {
         if let Capability::Fs(_, path) = &request.capability {
@@ -249,7 +252,7 @@ async fn load_one(
     quarantined: &mut Vec<Quarantined>,
     watcher: Option<&dyn Watcher>,
 ) -> Result<Plugin, Error> {
-    let Found { place: Place { folder, shown, scope }, subsystem, manifest, bytes } = found;
+    let Found { place: Place { folder, shown, scope, component: _ }, subsystem, manifest, bytes } = found;
     let path = format!("{shown}/{}", clean::line(&manifest.component, clean::NAME));
     let about = |mut error: Error| {
         error.message = format!("{path}: {}", error.message);
@@ -271,14 +274,20 @@ async fn load_one(
     if scope == Scope::Workspace {
         as_trusted(settings, folder.path(), manifest::FILE, &Sha256::digest(&bytes).into())?;
     }
-    let world = if subsystem == Subsystem::SessionHooks { World::Hook } else { World::Plugin };
+    let world = match (subsystem, manifest.world) {
+        (Subsystem::SessionHooks, World::Plugin) => World::Hook,
+        (Subsystem::SessionHooks, _) => {
+            return Err(Error::new(Kind::Manifest, format!("{shown}/{}: `plugin.kind` is of plugins, and not of hooks", manifest::FILE)));
+        }
+        (_, world) => world,
+    };
     let (digest, component) = sandbox.prepare(file, world, &limits, &compiling).await.map_err(about)?;
     if scope == Scope::Workspace {
         as_trusted(settings, folder.path(), &manifest.component, &digest)?;
     }
     let tools = match world {
-        World::Plugin => tools(&manifest, &component, &limits, quarantined).await.map_err(about)?,
         World::Hook => Vec::new(),
+        _ => tools(&manifest, &component, &limits, quarantined).await.map_err(about)?,
     };
     let identity = identity(&bytes, &digest);
     let mut grants = grants_for(settings, scope, name, identity);
@@ -294,6 +303,9 @@ async fn load_one(
     let secrets = secrets.collect::<Result<Vec<_>, Error>>()?;
     let reach = Reach::open(&effective.folders, variables).map_err(|e| Error::new(Kind::Io, e.to_string()))?;
     let mut reach = reach.with_network(effective.origins.clone(), secrets);
+    if component.is_program() {
+        reach = reach.of_program(name, settings.home.cache.join("programs"));
+    }
     if effective.store {
         reach = reach.with_store(config::store_file(&settings.home, scope, folder.path(), name));
     }
@@ -319,15 +331,24 @@ async fn tools(
     limits: &Limits,
     quarantined: &mut Vec<Quarantined>,
 ) -> Result<Vec<ToolSpec>, Error> {
-    if let Some(kept) = component.kept_definitions() {
+    // The definitions of a plugin are kept under its bytes, of which others are none of the kind.
+    if manifest.world == World::Plugin
+        && let Some(kept) = component.kept_definitions()
+    {
         return definitions::checked_before(&manifest.name, kept);
     }
-    let given = component
+    let (mut given, refused) = component
         .definitions(limits)
         .await
         .map_err(|f| Error::new(Kind::Component, format!("its definitions cannot be read ({}): {}", f.kind.name(), f.message)))?;
+    if component.is_program() {
+        // All programs say the same of themselves.
+        let about = manifest.description.trim();
+        given.iter_mut().filter(|_| !about.is_empty()).for_each(|tool| tool.description = format!("{about} {}", tool.description));
+    }
+    definitions::refuse(&manifest.name, refused, quarantined);
     let tools = definitions::check(&manifest.name, given.clone(), ToolId::parse, quarantined)?;
-    if tools.len() == given.len() {
+    if manifest.world == World::Plugin && tools.len() == given.len() {
         component.keep_definitions(&given);
     }
     Ok(tools)

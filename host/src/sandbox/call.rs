@@ -6,6 +6,7 @@ use crate::sandbox::cache::{CodeCache, WasmDigest, load_own};
 use crate::sandbox::entry::{Entry, Linked, Tool, World};
 use crate::sandbox::folders::Stuck;
 use crate::sandbox::pace::{Pace, note_tick};
+use crate::sandbox::program;
 use crate::sandbox::refused::Refused;
 use crate::sandbox::shards::{Index, Shards};
 use crate::sandbox::slow::threads;
@@ -227,7 +228,16 @@ impl Prepared {
         time: Duration,
         run: Run,
     ) -> Report {
-        self.enter(Tool { name: tool.to_owned(), arguments }, reach, limits, time, run).await
+        if matches!(self.linked, Linked::Program(_)) {
+            return self.run_program(arguments, reach, limits, time, run).await;
+        }
+        let state = State::new(reach, limits, run.clone(), self.stuck());
+        self.enter(Tool { name: tool.to_owned(), arguments }, state, limits, time, run).await
+    }
+
+    /// The count of its operations on files that never ended.
+    pub(super) fn stuck(&self) -> Stuck {
+        self.stuck.clone()
     }
 
     /// Enters a fresh instance, for at most `time`.
@@ -236,7 +246,7 @@ impl Prepared {
     pub(super) async fn enter<E: Entry>(
         self: Arc<Self>,
         entry: E,
-        reach: &Reach,
+        state: State,
         limits: &Limits,
         time: Duration,
         run: Run,
@@ -248,8 +258,8 @@ impl Prepared {
         let job = Job {
             prepared: self.clone(),
             entry,
-            cancelled: run.cancelled.clone(),
-            state: State::new(reach, limits, run, self.stuck.clone()),
+            cancelled: run.cancelled,
+            state,
             limits: limits.clone(),
             time,
         };
@@ -272,6 +282,11 @@ impl Prepared {
         report
     }
 
+    /// Whether it is a program, which has one tool.
+    pub(crate) fn is_program(&self) -> bool {
+        matches!(self.linked, Linked::Program(_))
+    }
+
     /// The definitions of this component that passed every check before; see [`Prepared::keep_definitions`].
     pub(crate) fn kept_definitions(&self) -> Option<Vec<Definition>> {
         self.kept.as_ref().and_then(|(cache, digest)| cache.load_definitions(self.component.engine(), digest))
@@ -284,16 +299,22 @@ impl Prepared {
         }
     }
 
-    /// The definitions, read in an instance that reaches nothing.
+    /// The definitions, read in an instance that reaches nothing, or from its types; and what of a component of another world
+    /// is no tool, by name and reason.
     ///
     /// # Errors
     /// The failure of the guest: it trapped, took too long or returned too much.
-    pub(crate) async fn definitions(&self, limits: &Limits) -> Result<Vec<Definition>, Failure> {
+    pub(crate) async fn definitions(&self, limits: &Limits) -> Result<(Vec<Definition>, Vec<(String, String)>), Failure> {
+        match &self.linked {
+            Linked::Foreign(functions) => return Ok(functions.definitions()),
+            Linked::Program(_) => return Ok((vec![program::definition()], Vec::new())),
+            Linked::Plugin(_) | Linked::Hook(_) => {}
+        }
         let read = self.read(limits, "tools", async |linked, store| match linked {
             Linked::Plugin(linked) => linked.instantiate_async(&mut *store).await?.palisade_plugin_tools().call_definitions(store).await,
-            Linked::Hook(_) => Ok(Vec::new()),
+            _ => Ok(Vec::new()),
         });
-        Ok(read.await?.into_iter().map(definition).collect())
+        Ok((read.await?.into_iter().map(definition).collect(), Vec::new()))
     }
 
     /// Asks for what is always the same, in an instance that reaches nothing.
@@ -431,7 +452,7 @@ async fn until_cancelled<T>(
     }
 }
 
-fn engine_failure(state: &State, error: &wasmtime::Error, limits: &Limits) -> Failure {
+pub(super) fn engine_failure(state: &State, error: &wasmtime::Error, limits: &Limits) -> Failure {
     if error.is::<HostCalls>() || state.check_calls().is_err() {
         return called_too_often(limits);
     }

@@ -1,11 +1,11 @@
-//! Compiling, in a fenced child process.
+//! Compiling, in a fenced child process. A program of WASI 0.1 is made a component there first, for it is taken apart for that.
 //!
 //! A component of 400 kB can keep a compiler busy for a minute, and no setting of the engine stops it. So the compiler runs
 //! in a child that holds nothing: empty environment, no file but its three pipes and no way to open one or a socket, a bound on
 //! CPU time, memory and wall time, and it dies with us. Bytes go in, code or a sentence comes out.
 
 use crate::error::{Error, Kind};
-use crate::sandbox::engine::{Allocator, engine_config};
+use crate::sandbox::engine::{Allocator, engine_config, is_module};
 use palisade_policy::{Limit, Limits};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use std::io::{Read, Write};
@@ -160,6 +160,12 @@ pub fn compiler_main(arguments: &[String]) -> ExitCode {
     if let Err(error) = std::io::stdin().lock().read_to_end(&mut wasm) {
         return refuse(&error);
     }
+    if is_module(&wasm) {
+        wasm = match wrapped(&wasm) {
+            Ok(component) => component,
+            Err(error) => return refuse(&format!("{WRAPPED}: {error:#}")),
+        };
+    }
     let compiled = wasmtime::Engine::new(&engine_config(Allocator::OnDemand, &Limits::default()))
         .and_then(|engine| engine.precompile_component(&wasm));
     match compiled {
@@ -169,6 +175,18 @@ pub fn compiler_main(arguments: &[String]) -> ExitCode {
         },
         Err(error) => refuse(&format!("{error:#}")),
     }
+}
+
+/// What is wrong where a core module cannot be made a component.
+const WRAPPED: &str = "this core module cannot be run as a program of WASI 0.1: it may import `wasi_snapshot_preview1` alone, and exports `_start`";
+
+/// A program of WASI 0.1 as a component: with the adapter that makes calls of WASI 0.2 of its own.
+fn wrapped(module: &[u8]) -> anyhow::Result<Vec<u8>> {
+    use wasi_preview1_component_adapter_provider::{WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER};
+    wit_component::ComponentEncoder::default()
+        .module(module)?
+        .adapter(WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER)?
+        .encode()
 }
 
 fn fence(cpu: u64, memory: u64, parent: i32) -> rustix::io::Result<()> {

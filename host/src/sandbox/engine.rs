@@ -113,7 +113,7 @@ impl Sandbox {
             Some(known) => known,
             None => {
                 let wasm = file.read().map_err(|e| refuse(e.to_string()))?;
-                check_header(&wasm).map_err(refuse)?;
+                check_header(&wasm, world).map_err(refuse)?;
                 let digest: WasmDigest = Sha256::digest(&wasm).into();
                 let component = match self.cache.as_ref().and_then(|cache| cache.load(engine, &digest)) {
                     Some(component) => component,
@@ -174,13 +174,21 @@ fn slots(allocator: Allocator) -> u64 {
 }
 
 /// What is wrong with the first eight bytes, said better than a parser would.
-fn check_header(wasm: &[u8]) -> Result<(), String> {
+fn check_header(wasm: &[u8], world: World) -> Result<(), String> {
     match wasm {
         [] => Err("the component is an empty file".to_owned()),
         [0, b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => Ok(()),
-        [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => Err("this is a core module, not a component; build it for wasm32-wasip2".to_owned()),
+        wasm if is_module(wasm) && world.takes_modules() => Ok(()),
+        wasm if is_module(wasm) => Err("this is a core module, not a component; build it for wasm32-wasip2, or, if it is a WASI program, say \
+            `kind = \"command\"`"
+            .to_owned()),
         _ => Err("this is not a WebAssembly component".to_owned()),
     }
+}
+
+/// Whether it begins as a core module does.
+pub(super) fn is_module(wasm: &[u8]) -> bool {
+    wasm.starts_with(&[0, b'a', b's', b'm', 1, 0, 0, 0])
 }
 
 /// The settings of the engine; public so that a floor can be measured with the same.
@@ -190,6 +198,8 @@ pub fn engine_config(allocator: Allocator, limits: &Limits) -> Config {
     let mut config = Config::new();
     // Needed: components and what compilers emit for them. GC and threads are not even compiled in.
     config.wasm_component_model(true);
+    // A type of values like the others; components of any world may use it.
+    config.wasm_component_model_map(true);
     config.concurrency_support(false);
     // A busy guest yields at each tick, so the host's timeout can end it.
     config.epoch_interruption(true);

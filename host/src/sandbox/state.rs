@@ -57,6 +57,12 @@ impl State {
         }
     }
 
+    /// Of a call of a program, whose working folder is there to be written.
+    pub(super) fn program(reach: &Reach, wasi: WasiCtx, limits: &Limits, run: Run, stuck: Stuck) -> Self {
+        let written = Some(Written::new(limits));
+        Self { written, granted: reach.granted(), ..Self::with(wasi, reach.network(), limits, run, stuck) }
+    }
+
     /// Of the reading of definitions, which reaches nothing.
     pub(crate) fn sealed(limits: &Limits, stuck: Stuck) -> Self {
         Self::with(Reach::sealed(), None, limits, Run::default(), stuck)

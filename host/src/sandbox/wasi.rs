@@ -8,6 +8,7 @@ use std::sync::Arc;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemCtx, WasiFilesystemCtxView};
 use wasmtime_wasi::p2::bindings::filesystem::preopens::Host as _;
+use wasmtime_wasi::p2::pipe::{MemoryInputPipe, MemoryOutputPipe};
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder};
 
 /// A folder to open for a component.
@@ -22,6 +23,16 @@ pub struct Reach {
     variables: Vec<(String, String)>,
     network: Option<Arc<Network>>,
     store: Option<Arc<Store>>,
+    /// The name a program is called by, and where its working folders are made.
+    pub(super) program: Option<(String, PathBuf)>,
+}
+
+/// What a program gets beside its folders.
+pub(super) struct Streams {
+    pub(super) args: Vec<String>,
+    pub(super) stdin: MemoryInputPipe,
+    pub(super) stdout: MemoryOutputPipe,
+    pub(super) stderr: MemoryOutputPipe,
 }
 
 impl std::fmt::Debug for Reach {
@@ -58,18 +69,14 @@ impl Reach {
             if std::fs::read_link(handle_path(&folder.host, &handle)).is_ok_and(|now| now != folder.host) {
                 return Err(refuse("it is no longer the folder that was decided on".to_owned()));
             }
-            let perms = match folder.access {
-                Access::Read => FsPerms::ReadOnly,
-                Access::Write => FsPerms::ReadWrite,
-            };
-            builder.preopened_dir(handle_path(&folder.host, &handle), &folder.guest, perms).map_err(|e| refuse(e.to_string()))?;
+            builder.preopened_dir(handle_path(&folder.host, &handle), &folder.guest, perms(folder.access)).map_err(|e| refuse(e.to_string()))?;
         }
         let mut ctx = builder.build();
         let mut filesystem = std::mem::take(ctx.filesystem());
         let granted = handles(&mut filesystem).zip(folders).map(|(handle, folder)| Granted { folder: folder.clone(), handle });
         let granted = (!folders.is_empty()).then(|| granted.collect());
         let writes = folders.iter().any(|folder| folder.access == Access::Write);
-        Ok(Self { filesystem, granted, writes, variables, network: None, store: None })
+        Ok(Self { filesystem, granted, writes, variables, network: None, store: None, program: None })
     }
 
     /// The same, with origins it may send requests to, and secrets that are added to them.
@@ -83,6 +90,13 @@ impl Reach {
     #[must_use]
     pub fn with_store(mut self, file: PathBuf) -> Self {
         self.store = Some(Arc::new(Store::new(file)));
+        self
+    }
+
+    /// The same for a program: the name it is called by, and a place below which each call gets a folder of its own.
+    #[must_use]
+    pub fn of_program(mut self, name: &str, below: PathBuf) -> Self {
+        self.program = Some((name.to_owned(), below));
         self
     }
 
@@ -108,6 +122,25 @@ impl Reach {
 
     /// The context of one call: the handles are shared, nothing is opened.
     pub(crate) fn context(&self) -> WasiCtx {
+        let mut ctx = self.builder().build();
+        *ctx.filesystem() = self.filesystem.clone();
+        ctx
+    }
+
+    /// The context of one call of a program: also its words, its streams and a working folder, at `/`.
+    pub(super) fn program_context(&self, folder: &Path, streams: Streams) -> wasmtime::Result<WasiCtx> {
+        let Streams { args, stdin, stdout, stderr } = streams;
+        let mut builder = self.builder();
+        builder.args(&args).stdin(stdin).stdout(stdout).stderr(stderr);
+        // The first, for programs that take it for the only one.
+        builder.preopened_dir(folder, "/", FsPerms::ReadWrite)?;
+        for Granted { folder, handle } in self.granted.iter().flat_map(|granted| granted.iter()) {
+            builder.preopened_dir(handle_path(&folder.host, handle.as_ref()), &folder.guest, perms(folder.access))?;
+        }
+        Ok(builder.build())
+    }
+
+    fn builder(&self) -> WasiCtxBuilder {
         let mut builder = WasiCtxBuilder::new();
         // No terminal, no arguments, no name lookup, no socket: refused before the host makes one.
         builder.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
@@ -115,9 +148,7 @@ impl Reach {
         if !self.variables.is_empty() {
             builder.envs(&self.variables);
         }
-        let mut ctx = builder.build();
-        *ctx.filesystem() = self.filesystem.clone();
-        ctx
+        builder
     }
 
     /// The context in which definitions are read: fixed clocks, seeded random, nothing reachable.
@@ -165,6 +196,13 @@ fn handles(filesystem: &mut WasiFilesystemCtx) -> impl Iterator<Item = Arc<std::
     })
 }
 
+fn perms(access: Access) -> FsPerms {
+    match access {
+        Access::Read => FsPerms::ReadOnly,
+        Access::Write => FsPerms::ReadWrite,
+    }
+}
+
 fn open_folder(path: &Path) -> std::io::Result<std::os::fd::OwnedFd> {
     use rustix::fs::{Mode, OFlags};
     let handle = rustix::fs::open(path, OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY, Mode::empty())?;
@@ -172,8 +210,7 @@ fn open_folder(path: &Path) -> std::io::Result<std::os::fd::OwnedFd> {
 }
 
 /// The name by which the engine's WASI opens the very folder of the handle: through the handle where the system can.
-fn handle_path(path: &Path, handle: &std::os::fd::OwnedFd) -> PathBuf {
-    use std::os::fd::AsRawFd;
+fn handle_path(path: &Path, handle: &impl std::os::fd::AsRawFd) -> PathBuf {
     let through = PathBuf::from(format!("/proc/self/fd/{}", handle.as_raw_fd()));
     if through.exists() { through } else { path.to_owned() }
 }

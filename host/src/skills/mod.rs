@@ -30,7 +30,7 @@ use std::sync::Arc;
 pub const FILE: &str = "SKILL.md";
 /// Most skills: the folder of each is held open.
 const SKILLS: usize = 500;
-const SKILL: Sort = Sort { file: FILE, noun: "skill" };
+const SKILL: Sort = Sort { file: FILE, noun: "skill", bare: false };
 
 /// A skill that can be used.
 #[derive(Debug)]
@@ -98,7 +98,7 @@ impl Skill {
         if !self.brings_tools {
             return Ok(None);
         }
-        let place = Place { folder: self.folder.again()?, shown: self.shown.clone(), scope: self.scope };
+        let place = Place { folder: self.folder.again()?, component: None, shown: self.shown.clone(), scope: self.scope };
         Ok(Some(Bundled { place, skill: self.name.clone() }))
     }
 }
@@ -192,7 +192,7 @@ fn read(settings: &Settings, place: Place) -> Result<Skill, Error> {
     let Document { name, description, license, compatibility, metadata, allowed, text, findings, mut notes } = document;
     let (files, left_out) = files::list(&place.folder);
     notes.extend(left_out);
-    let Place { folder, shown, scope } = place;
+    let Place { folder, shown, scope, component: _ } = place;
     let brings_tools = folder.has(plugins::FILE);
     Ok(Skill {
         name,

@@ -1,7 +1,7 @@
-//! A server's folder for what is temporary: one for each run of it.
+//! Folders for what is temporary: one for each run of a server, and for each call of a program.
 //!
-//! The rule it keeps: what a run left there is removed by its supervisor when it has ended, and what a supervisor could not
-//! remove at the next start. A folder of a run that goes on is let be, whichever process started it.
+//! The rule it keeps: what a run left there is removed when it has ended, of a server by its supervisor, and what could not be
+//! removed at the next start. A folder of a run that goes on is let be, whichever process started it.
 //!
 //! Where the rule ends: what cannot be removed, such as in a folder that the server made unreadable, stays for the start
 //! after; how much a run writes while it lasts is not bounded here.
@@ -13,18 +13,18 @@ use std::path::{Path, PathBuf};
 
 /// The folder of a run that is to be.
 #[derive(Debug)]
-pub(super) struct Scratch {
-    pub(super) folder: PathBuf,
+pub(crate) struct Scratch {
+    pub(crate) folder: PathBuf,
     /// Says to others that the run goes on, as long as it is open.
-    pub(super) held: File,
+    pub(crate) held: File,
 }
 
 impl Scratch {
-    /// Makes one below `own`, a server's folder, and begins to remove those of runs that are over.
+    /// Makes one below `own`, the folder of its server or of all programs, and begins to remove those of runs that are over.
     ///
     /// # Errors
     /// One sentence: it cannot be made.
-    pub(super) fn make(own: &Path) -> Result<Self, String> {
+    pub(crate) fn make(own: &Path) -> Result<Self, String> {
         let all = own.join("tmp");
         make_folder(&all).map_err(|e| e.message)?;
         // Or another start would take a folder for left over that nobody holds yet.
@@ -43,8 +43,33 @@ impl Scratch {
     }
 }
 
+/// The folder of one call, removed when it is dropped.
+#[derive(Debug)]
+pub(crate) struct OfACall(Scratch);
+
+impl OfACall {
+    /// See [`Scratch::make`].
+    ///
+    /// # Errors
+    /// One sentence: it cannot be made.
+    pub(crate) fn make(own: &Path) -> Result<Self, String> {
+        make_folder(own).map_err(|e| e.message)?;
+        Scratch::make(own).map(Self)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0.folder
+    }
+}
+
+impl Drop for OfACall {
+    fn drop(&mut self) {
+        remove(&self.0.folder);
+    }
+}
+
 /// Removes a folder with all that is in it; of a link, and of links in it, the link alone.
-pub(super) fn remove(path: &Path) {
+pub(crate) fn remove(path: &Path) {
     let folder = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir());
     // What is left is tried again at the next start.
     let _ = if folder { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
