@@ -5,7 +5,8 @@
 //! CPU time, memory and wall time, and it dies with us. Bytes go in, code or a sentence comes out.
 
 use crate::error::{Error, Kind};
-use crate::sandbox::engine::{Allocator, engine_config, is_module};
+use crate::sandbox::engine::{Allocator, engine_config};
+use crate::sandbox::module::{self, is_module};
 use palisade_policy::{Limit, Limits};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use std::io::{Read, Write};
@@ -161,9 +162,9 @@ pub fn compiler_main(arguments: &[String]) -> ExitCode {
         return refuse(&error);
     }
     if is_module(&wasm) {
-        wasm = match wrapped(&wasm) {
+        wasm = match module::component(&wasm) {
             Ok(component) => component,
-            Err(error) => return refuse(&format!("{WRAPPED}: {error:#}")),
+            Err(error) => return refuse(&format!("{error:#}")),
         };
     }
     let compiled = wasmtime::Engine::new(&engine_config(Allocator::OnDemand, &Limits::default()))
@@ -175,18 +176,6 @@ pub fn compiler_main(arguments: &[String]) -> ExitCode {
         },
         Err(error) => refuse(&format!("{error:#}")),
     }
-}
-
-/// What is wrong where a core module cannot be made a component.
-const WRAPPED: &str = "this core module cannot be run as a program of WASI 0.1: it may import `wasi_snapshot_preview1` alone, and exports `_start`";
-
-/// A program of WASI 0.1 as a component: with the adapter that makes calls of WASI 0.2 of its own.
-fn wrapped(module: &[u8]) -> anyhow::Result<Vec<u8>> {
-    use wasi_preview1_component_adapter_provider::{WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER};
-    wit_component::ComponentEncoder::default()
-        .module(module)?
-        .adapter(WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER)?
-        .encode()
 }
 
 fn fence(cpu: u64, memory: u64, parent: i32) -> rustix::io::Result<()> {

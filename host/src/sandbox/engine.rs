@@ -7,6 +7,7 @@ use crate::sandbox::cache::{WasmDigest, load_own};
 use crate::sandbox::call::{Places, Prepared};
 use crate::sandbox::compile::Compiler;
 use crate::sandbox::entry::World;
+use crate::sandbox::module::is_module;
 use crate::sandbox::shards::Shards;
 use palisade_policy::{Limit, Limits};
 use sha2::{Digest, Sha256};
@@ -184,11 +185,6 @@ fn check_header(wasm: &[u8], world: World) -> Result<(), String> {
             .to_owned()),
         _ => Err("this is not a WebAssembly component".to_owned()),
     }
-}
-
-/// Whether it begins as a core module does.
-pub(super) fn is_module(wasm: &[u8]) -> bool {
-    wasm.starts_with(&[0, b'a', b's', b'm', 1, 0, 0, 0])
 }
 
 /// The settings of the engine; public so that a floor can be measured with the same.

@@ -17,6 +17,7 @@ mod folders;
 mod foreign;
 mod http;
 mod limiter;
+mod module;
 mod needs;
 mod pace;
 mod program;
