@@ -51,7 +51,7 @@ plugins-foreign:
 guests: setup
 	cargo build --locked --profile plugin --target $(WASM) -p palisade-guests --lib --examples
 	@mkdir -p target/guests && cp $(OUT)/$(WASM)/plugin/palisade_guests.wasm target/guests/guest.wasm
-	@for file in tests/guests/definitions_*.rs tests/guests/hook_*.rs tests/guests/{conformance,store}.rs; do \
+	@for file in tests/guests/definitions_*.rs tests/guests/hook_*.rs tests/guests/{conformance,foreign,program,store}.rs; do \
 	  name=$$(basename $$file .rs) && cp $(OUT)/$(WASM)/plugin/examples/$$name.wasm target/guests/ || exit 1; \
 	done
 

@@ -152,12 +152,8 @@ fn bare(settings: &Settings, dir: &SourceDir) -> Option<Result<Place, Error>> {
     let (above, name) = named.then(|| Some((path.parent()?, path.file_name()?.to_str()?)))??;
     let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
     let opened = Folder::open(above).map_err(|e| Error::new(Kind::Component, format!("{}: {e}", clean::line(name, clean::NAME))));
-    let place = |folder: Folder| Place {
-        shown: shown_in(settings, folder.path()),
-        folder,
-        component: Some(name.to_owned()),
-        scope: dir.scope,
-    };
+    let place =
+        |folder: Folder| Place { shown: shown_in(settings, folder.path()), folder, component: Some(name.to_owned()), scope: dir.scope };
     Some(opened.map(place))
 }
 

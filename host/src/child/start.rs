@@ -3,9 +3,9 @@
 //! Never here: what an entry says, or how its variables are read.
 
 use super::{Fence, enforced};
-use crate::scratch::Scratch;
 use crate::clean;
 use crate::config::{Home, make_folder};
+use crate::scratch::Scratch;
 use palisade_policy::{Access, Limit, Limits};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

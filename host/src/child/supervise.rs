@@ -3,8 +3,8 @@
 use super::fence::{CARRIED, Fence, LAUNCHER_ARGUMENT, die_with};
 use super::inherited;
 use super::refuse;
-use crate::scratch;
 use super::start::Start;
+use crate::scratch;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;

@@ -55,8 +55,11 @@ pub(super) fn of_bare(component: &str) -> Result<String, Error> {
     let name = parts.join("-");
     if SourceName::parse(&name).is_err() {
         let shown = crate::clean::line(component, 64);
-        return Err(Error::new(Kind::Manifest, format!("{shown}: a component without a manifest is called as its file, and this is no name"))
-            .hint("rename it like my-tool.wasm, or put it into a folder with a plugin.toml"));
+        return Err(Error::new(
+            Kind::Manifest,
+            format!("{shown}: a component without a manifest is called as its file, and this is no name"),
+        )
+        .hint("rename it like my-tool.wasm, or put it into a folder with a plugin.toml"));
     }
     let component = toml::Value::String(component.to_owned());
     Ok(format!("[plugin]\nname = \"{name}\"\nversion = \"0.0.0\"\ncomponent = {component}\nkind = \"any\"\n"))

@@ -255,14 +255,7 @@ impl Prepared {
             return Report::failed(Failure::new(Kind::LimitTime, stopped_after(limits, E::TIME)));
         }
         let running = self.shards.running();
-        let job = Job {
-            prepared: self.clone(),
-            entry,
-            cancelled: run.cancelled,
-            state,
-            limits: limits.clone(),
-            time,
-        };
+        let job = Job { prepared: self.clone(), entry, cancelled: run.cancelled, state, limits: limits.clone(), time };
         let mut job = Box::pin(job.run());
         let report = match &self.shards.slow {
             None => job.await,

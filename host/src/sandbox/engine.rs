@@ -180,9 +180,11 @@ fn check_header(wasm: &[u8], world: World) -> Result<(), String> {
         [] => Err("the component is an empty file".to_owned()),
         [0, b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => Ok(()),
         wasm if is_module(wasm) && world.takes_modules() => Ok(()),
-        wasm if is_module(wasm) => Err("this is a core module, not a component; build it for wasm32-wasip2, or, if it is a WASI program, say \
+        wasm if is_module(wasm) => {
+            Err("this is a core module, not a component; build it for wasm32-wasip2, or, if it is a WASI program, say \
             `kind = \"command\"`"
-            .to_owned()),
+                .to_owned())
+        }
         _ => Err("this is not a WebAssembly component".to_owned()),
     }
 }

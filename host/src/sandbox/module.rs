@@ -34,12 +34,12 @@ pub(super) fn component(module: &[u8]) -> anyhow::Result<Vec<u8>> {
         .module(made.as_deref().unwrap_or(module))?
         .adapter(WASI, WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER)?
         .encode()
-        .context("it is no program of WASI 0.1, which imports `wasi_snapshot_preview1` alone and exports `memory` and `_start`")
+        .context("it is no program of WASI 0.1, which imports `wasi_snapshot_preview1` alone and exports its memory")
 }
 
 /// The module with its `proc_exit` in the place of which stands the call of 0.2 that takes a code too; none where it has none.
 fn with_exit_codes(module: &[u8]) -> anyhow::Result<Option<Vec<u8>>> {
-    let (mut written, mut exits) = (Module::new(), ProcExit(false));
+    let (mut written, mut exits, mut starts) = (Module::new(), ProcExit(false), false);
     for payload in Parser::new(0).parse_all(module) {
         match payload? {
             Payload::ImportSection(section) => {
@@ -48,6 +48,9 @@ fn with_exit_codes(module: &[u8]) -> anyhow::Result<Option<Vec<u8>>> {
                 written.section(&imports);
             }
             other => {
+                if let Payload::ExportSection(exports) = &other {
+                    starts = exports.clone().into_iter().any(|export| export.is_ok_and(|export| export.name == "_start"));
+                }
                 if let Some((id, range)) = other.as_section() {
                     let (from, to) = (usize::try_from(range.start)?, usize::try_from(range.end)?);
                     written.section(&RawSection { id, data: module.get(from..to).context("a section is cut short")? });
@@ -55,6 +58,7 @@ fn with_exit_codes(module: &[u8]) -> anyhow::Result<Option<Vec<u8>>> {
             }
         }
     }
+    anyhow::ensure!(starts, "it is no program of WASI 0.1: it exports no `_start`");
     if !exits.0 {
         return Ok(None);
     }
@@ -118,7 +122,9 @@ mod tests {
         let mut found = Vec::new();
         for payload in Parser::new(0).parse_all(component) {
             match payload.unwrap() {
-                Payload::ComponentImportSection(section) => found.extend(section.into_iter().map(|import| import.unwrap().name.name.to_owned())),
+                Payload::ComponentImportSection(section) => {
+                    found.extend(section.into_iter().map(|import| import.unwrap().name.name.to_owned()))
+                }
                 Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => break,
                 _ => {}
             }

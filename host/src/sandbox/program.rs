@@ -112,9 +112,10 @@ pub(super) fn definition() -> Definition {
     Definition {
         name: TOOL.to_owned(),
         title: None,
-        description: "Runs the program once, in an empty working folder of its own, and returns its exit code, its output and the files it \
+        description:
+            "Runs the program once, in an empty working folder of its own, and returns its exit code, its output and the files it \
             wrote there."
-            .to_owned(),
+                .to_owned(),
         input_schema: input.to_string(),
         output_schema: Some(output.to_string()),
         hints: None,
@@ -151,12 +152,7 @@ impl Prepared {
         args.insert(0, name);
         let pipe = || MemoryOutputPipe::new(limits.size(Limit::Result));
         let program = Program { folder: Arc::new(folder), given, stdout: pipe(), stderr: pipe() };
-        let streams = Streams {
-            args,
-            stdin: MemoryInputPipe::new(stdin),
-            stdout: program.stdout.clone(),
-            stderr: program.stderr.clone(),
-        };
+        let streams = Streams { args, stdin: MemoryInputPipe::new(stdin), stdout: program.stdout.clone(), stderr: program.stderr.clone() };
         let state = match reach.program_context(program.folder.path(), streams) {
             Ok(wasi) => State::program(reach, wasi, limits, run.clone(), self.stuck()),
             Err(error) => return Report::failed(Failure::new(Kind::Io, error.to_string())),
@@ -312,8 +308,7 @@ mod tests {
 
     #[test]
     fn a_file_is_given_below_the_working_folder_and_nowhere_else() {
-        let Read { args, stdin, given } =
-            read(r#"{"args": ["-v"], "stdin": {"base64": "/w=="}, "files": {"a/b.txt": "x"}}"#).unwrap();
+        let Read { args, stdin, given } = read(r#"{"args": ["-v"], "stdin": {"base64": "/w=="}, "files": {"a/b.txt": "x"}}"#).unwrap();
         assert_eq!((args, stdin, given), (vec!["-v".to_owned()], vec![255], BTreeMap::from([("a/b.txt".to_owned(), b"x".to_vec())])));
         for path in ["/a", "../a", "a/../b", "a//b", "", ".", "a/", "./a"] {
             let refused = read(&json!({"files": {path: ""}}).to_string()).err().unwrap();

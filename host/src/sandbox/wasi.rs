@@ -69,7 +69,9 @@ impl Reach {
             if std::fs::read_link(handle_path(&folder.host, &handle)).is_ok_and(|now| now != folder.host) {
                 return Err(refuse("it is no longer the folder that was decided on".to_owned()));
             }
-            builder.preopened_dir(handle_path(&folder.host, &handle), &folder.guest, perms(folder.access)).map_err(|e| refuse(e.to_string()))?;
+            builder
+                .preopened_dir(handle_path(&folder.host, &handle), &folder.guest, perms(folder.access))
+                .map_err(|e| refuse(e.to_string()))?;
         }
         let mut ctx = builder.build();
         let mut filesystem = std::mem::take(ctx.filesystem());

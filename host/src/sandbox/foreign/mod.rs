@@ -137,7 +137,13 @@ fn content(ty: &Type, value: Val) -> Result<Option<plugin::Content>, Failure> {
         (Type::Result(_, error), Val::Result(Err(value))) => Err(Failure::new(
             Kind::ToolFailed,
             match (error, value) {
-                (_, Some(value)) if matches!(*value, Val::String(_)) => if let Val::String(text) = *value { text } else { String::new() },
+                (_, Some(value)) if matches!(*value, Val::String(_)) => {
+                    if let Val::String(text) = *value {
+                        text
+                    } else {
+                        String::new()
+                    }
+                }
                 (Some(ty), Some(value)) => values::json(ty, &value).ok_or_else(broken)?.to_string(),
                 _ => "it reports an error, and not which".to_owned(),
             },

@@ -128,8 +128,21 @@ fn nasty() -> impl Strategy<Value = Value> {
             proptest::sample::select(vec![least - 1, least, least + 1, greatest - 1, greatest, greatest + 1])
                 .prop_map(|n| i64::try_from(n).map(|n| json!(n)).or_else(|_| u64::try_from(n).map(|n| json!(n))).unwrap_or(json!(n as f64)))
         }),
-        proptest::sample::select(vec![-0.0, 0.5, 1.0, 255.0, 256.0, 1e19, 18_446_744_073_709_551_616.0, 9.3e18, 3.5e38, -3.5e38, 1e300, 1e-46])
-            .prop_map(|n: f64| json!(n)),
+        proptest::sample::select(vec![
+            -0.0,
+            0.5,
+            1.0,
+            255.0,
+            256.0,
+            1e19,
+            18_446_744_073_709_551_616.0,
+            9.3e18,
+            3.5e38,
+            -3.5e38,
+            1e300,
+            1e-46
+        ])
+        .prop_map(|n: f64| json!(n)),
         Just(json!([])),
         Just(json!({})),
         Just(json!(["n0", "n0"])),
@@ -223,7 +236,10 @@ fn a_type_is_named_as_in_wit_as_far_as_there_is_room() {
 fn arguments_that_are_missing_or_too_many_are_named() {
     let types = [("name".to_owned(), Type::String), ("loud".to_owned(), Type::Option(Box::new(Type::Bool)))];
     let of = |given: Value| fields(&types, given.as_object().unwrap());
-    assert_eq!(of(json!({"name": "Ada"})).unwrap(), [("name".to_owned(), Val::String("Ada".to_owned())), ("loud".to_owned(), Val::Option(None))]);
+    assert_eq!(
+        of(json!({"name": "Ada"})).unwrap(),
+        [("name".to_owned(), Val::String("Ada".to_owned())), ("loud".to_owned(), Val::Option(None))]
+    );
     assert_eq!(of(json!({})), Err("`name` is missing".to_owned()));
     assert_eq!(of(json!({"name": "Ada", "other": 1})), Err("there is no `other`".to_owned()));
     assert_eq!(of(json!({"name": 1})), Err("it is not a value of string".to_owned()));
