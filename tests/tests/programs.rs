@@ -3,6 +3,7 @@
 use palisade_tests::{Answer, World, guest};
 use serde_json::{Value, json};
 use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 /// A world with the program in `program.wasm`, beside the workspace.
@@ -189,7 +190,7 @@ fn a_killed_host_leaves_a_folder_that_the_next_call_takes_away() {
     let (world, path) = world();
     let flags = ["--profile", "trusted", "--plugin", &path, "call", "program/run"];
     let arguments = json!({"args": ["spin"], "files": {"a/b": "x"}}).to_string();
-    let mut child = with_own_cache(&world, &[&flags[..], &[&arguments]].concat()).spawn().expect("it starts");
+    let mut child = with_own_cache(&world, &[&flags[..], &[&arguments]].concat()).stderr(Stdio::null()).spawn().expect("it starts");
     let until = |done: &dyn Fn() -> bool| {
         let start = Instant::now();
         while !done() {

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 #[derive(clap::Args)]
 pub struct AddArgs {
-    /// Its folder
+    /// Its folder, or a component without a manifest: FILE.wasm
     dir: PathBuf,
     /// Grant all it asks for
     #[arg(long)]
@@ -26,7 +26,7 @@ pub struct AddArgs {
 pub struct UpdateArgs {
     /// The plugin's name
     name: String,
-    /// The folder of the new version
+    /// The folder of the new version, or its component where it has no manifest
     dir: PathBuf,
     /// Use it, and grant what more it asks for
     #[arg(long)]

@@ -63,7 +63,7 @@ struct Global {
     /// Deny every tool that starts so, in any letter case
     #[arg(long, global = true, value_name = "PREFIX")]
     deny_prefix: Vec<String>,
-    /// Folder of one plugin
+    /// Folder of one plugin, or a component without a manifest: FILE.wasm
     #[arg(long, global = true, value_name = "DIR")]
     plugin: Vec<PathBuf>,
     /// Folder of plugin folders

@@ -20,7 +20,7 @@ pub enum PluginCommand {
     },
     /// Show what a plugin is, asks for, is granted and imports
     Inspect {
-        /// Its folder
+        /// Its folder, or a component without a manifest: FILE.wasm
         dir: PathBuf,
     },
     /// Copy a plugin into the store, so that it is there in every trusted session

@@ -20,8 +20,8 @@ use palisade_policy::{Limit, Limits};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use wasmtime::Store;
 use wasmtime_wasi::I32Exit;
@@ -124,8 +124,13 @@ pub(super) fn definition() -> Definition {
 
 /// A program that is about to run.
 struct Program {
-    folder: Arc<OfACall>,
-    given: BTreeMap<String, Vec<u8>>,
+    name: String,
+    /// Where its folder is made.
+    below: PathBuf,
+    arguments: Arc<[u8]>,
+    reach: Reach,
+    /// There once the call has its place: those that wait take no room on the disk.
+    folder: Arc<OnceLock<OfACall>>,
     stdout: MemoryOutputPipe,
     stderr: MemoryOutputPipe,
 }
@@ -143,23 +148,13 @@ impl Prepared {
         let Some((name, below)) = reach.program.clone() else {
             return Report::failed(Failure::new(Kind::Internal, "there is no place for its working folder"));
         };
-        let make = move || make(&below, &arguments);
-        let made = tokio::task::spawn_blocking(make).await.unwrap_or_else(|e| Err(Failure::new(Kind::Internal, e.to_string())));
-        let (folder, Read { mut args, stdin, given }) = match made {
-            Ok(made) => made,
-            Err(failure) => return Report::failed(failure),
-        };
-        args.insert(0, name);
         let pipe = || MemoryOutputPipe::new(limits.size(Limit::Result));
-        let program = Program { folder: Arc::new(folder), given, stdout: pipe(), stderr: pipe() };
-        let streams = Streams { args, stdin: MemoryInputPipe::new(stdin), stdout: program.stdout.clone(), stderr: program.stderr.clone() };
-        let state = match reach.program_context(program.folder.path(), streams) {
-            Ok(wasi) => State::program(reach, wasi, limits, run.clone(), self.stuck()),
-            Err(error) => return Report::failed(Failure::new(Kind::Io, error.to_string())),
-        };
-        let folder = program.folder.clone();
+        let folder = Arc::default();
+        let (stdout, stderr, reach) = (pipe(), pipe(), reach.clone());
+        let state = State::program(&reach, limits, run.clone(), self.stuck());
+        let program = Program { name, below, arguments, reach, folder: Arc::clone(&folder), stdout, stderr };
         let report = self.enter(program, state, limits, time, run).await;
-        // What it wrote may be much.
+        // What it wrote may be much, and takes as long to remove.
         let _ = tokio::task::spawn_blocking(move || drop(folder)).await;
         report
     }
@@ -211,6 +206,16 @@ impl Entry for Program {
 
     async fn enter(&self, linked: &Linked, store: &mut Store<State>, limits: &Limits) -> wasmtime::Result<Result<Vec<Content>, Failure>> {
         let Linked::Program(linked) = linked else { return Ok(Err(Failure::new(Kind::Internal, "the component is no program"))) };
+        let (below, arguments) = (self.below.clone(), self.arguments.clone());
+        let (folder, Read { mut args, stdin, given }) = match tokio::task::spawn_blocking(move || make(&below, &arguments)).await? {
+            Ok(made) => made,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let folder = self.folder.get_or_init(|| folder).path().to_owned();
+        args.insert(0, self.name.clone());
+        let (stdout, stderr) = (self.stdout.clone(), self.stderr.clone());
+        let streams = Streams { args, stdin: MemoryInputPipe::new(stdin), stdout, stderr };
+        store.data_mut().start(self.reach.program_context(&folder, streams)?);
         let ended = match linked.instantiate_async(&mut *store).await {
             Ok(program) => program.wasi_cli_run().call_run(&mut *store).await,
             Err(error) => Err(error),
@@ -230,8 +235,7 @@ impl Entry for Program {
             return Ok(Err(Failure::new(Kind::LimitOutput, what)));
         }
         let room = most.saturating_sub(output.iter().map(bytes::Bytes::len).sum());
-        let (folder, given) = (self.folder.clone(), self.given.clone());
-        let left = tokio::task::spawn_blocking(move || left(folder.path(), &given, room)).await?;
+        let left = tokio::task::spawn_blocking(move || left(&folder, &given, room)).await?;
         let [stdout, stderr] = output.map(|bytes| Text::of(bytes.into()));
         Ok(left.and_then(|files| {
             let answer = serde_json::to_string(&Answer { exit_code, stdout, stderr, files });

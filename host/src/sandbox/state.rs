@@ -57,10 +57,14 @@ impl State {
         }
     }
 
-    /// Of a call of a program, whose working folder is there to be written.
-    pub(super) fn program(reach: &Reach, wasi: WasiCtx, limits: &Limits, run: Run, stuck: Stuck) -> Self {
-        let written = Some(Written::new(limits));
-        Self { written, granted: reach.granted(), ..Self::with(wasi, reach.network(), limits, run, stuck) }
+    /// Of a call of a program, whose working folder is there to be written; see [`State::start`].
+    pub(super) fn program(reach: &Reach, limits: &Limits, run: Run, stuck: Stuck) -> Self {
+        Self { written: Some(Written::new(limits)), ..Self::new(reach, limits, run, stuck) }
+    }
+
+    /// Gives a program its words, its streams and its working folder.
+    pub(super) fn start(&mut self, wasi: WasiCtx) {
+        self.wasi = wasi;
     }
 
     /// Of the reading of definitions, which reaches nothing.
