@@ -8,6 +8,7 @@
 use crate::config::{Home, Options, Scope, Settings, SourceDir, TrustRecord, WORKSPACE_FILE};
 use crate::error::Error;
 use crate::host::{Host, LoadOptions};
+use crate::plugins::Plugin;
 use crate::{audit, clean};
 use palisade_policy::{Init, Origin};
 use std::collections::hash_map::DefaultHasher;
@@ -143,6 +144,11 @@ pub async fn keep_fresh(
                 });
                 fresh.prefetch(|_| {});
                 let tools = fresh.tools().filter(|tool| fresh.admit(tool).is_ok()).count();
+                let goes_on = |plugin: &Plugin| fresh.plugins().iter().any(|other| other.identity == plugin.identity);
+                if host.plugins().iter().any(|plugin| plugin.scope == Scope::Workspace && !goes_on(plugin)) {
+                    // A call that waits for its guards was decided on what is there no more.
+                    host.withdraw("its files changed");
+                }
                 hosts.send_replace(Arc::new(fresh));
                 told(&format!("files changed: {tools} tools are offered now"));
             }

@@ -62,6 +62,10 @@ fn told(role: &str, text: &str) -> Answer {
                 std::hint::black_box(&all);
             }
         }
+        "wait" => {
+            std::thread::sleep(std::time::Duration::from_secs(10));
+            Answer::Allow
+        }
         "empty" => Answer::Replace(String::new()),
         "nonsense" => Answer::Replace("not JSON".to_owned()),
         "unknown" => Answer::Replace(r#"{"txt": "a misspelt argument"}"#.to_owned()),
