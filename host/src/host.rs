@@ -66,6 +66,8 @@ pub struct LoadOptions<'a> {
     pub watcher: Option<&'a dyn Watcher>,
     /// How large the audit log of calls may grow; without it none is kept. The command line always keeps one.
     pub audit: Option<audit::Sizes>,
+    /// Where compiled code is kept, in the place of the folder in the home of the settings.
+    pub code: Option<&'a CodeCache>,
     /// A host that this one takes the place of while it serves: its engines, external servers, audit log and numbers go on,
     /// and of the user's own folders only what was there at first runs, or what was granted since.
     pub before: Option<&'a Host>,
@@ -73,7 +75,16 @@ pub struct LoadOptions<'a> {
 
 impl Default for LoadOptions<'_> {
     fn default() -> Self {
-        Self { allocator: Allocator::Pool(POOL), only: None, skill: None, compiler: None, watcher: None, audit: None, before: None }
+        Self {
+            allocator: Allocator::Pool(POOL),
+            only: None,
+            skill: None,
+            compiler: None,
+            watcher: None,
+            audit: None,
+            code: None,
+            before: None,
+        }
     }
 }
 
@@ -123,7 +134,7 @@ impl Host {
         // Nothing of a withheld subsystem is touched, and without sources there is nothing to compile for.
         let hooked = settings.hooks.iter().any(|hook| hook.withheld.is_none() && hook.commands.is_none());
         if !(settings.plugin_dirs.is_empty() && bundled.is_empty()) || hooked {
-            let cache = code_cache(&settings.home);
+            let cache = options.code.cloned().or_else(|| code_cache(&settings.home));
             if cache.is_none() {
                 warnings.push(format!("compiled code is not kept: {} is not this user's alone", settings.home.cache.display()));
             }

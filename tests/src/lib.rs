@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod cost;
+pub mod faulty;
 pub mod http;
 pub mod raw;
 pub mod stdio;

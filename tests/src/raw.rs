@@ -34,6 +34,14 @@ world raw {
     import wasi:random/random@0.2.0;
     import wasi:clocks/monotonic-clock@0.2.0;
     import wasi:io/poll@0.2.0;
+    import wasi:filesystem/preopens@0.2.0;
+}
+package wasi:filesystem@0.2.0 {
+    interface types { resource descriptor; }
+    interface preopens {
+        use types.{descriptor};
+        get-directories: func() -> list<tuple<descriptor, string>>;
+    }
 }
 package wasi:random@0.2.0 {
     interface random { get-random-bytes: func(len: u64) -> list<u8>; }
@@ -81,16 +89,25 @@ impl Module<'_> {
                 (func (export "palisade:plugin/tools@0.1.0#call") (param i32 i32 i32 i32) (result i32) {call})
             )"#
         );
-        let mut module = wat::parse_str(&module).expect("a module");
-        let wit = UnresolvedPackageGroup::parse_dir(crate::root().join("wit")).expect("the contract");
-        let mut resolve = Resolve::default();
-        resolve.push_group(wit).expect("the contract resolves");
-        let raw = UnresolvedPackageGroup::parse("raw.wit", WORLD).expect("the world");
-        let package = resolve.push_group(raw).expect("the world resolves");
-        let world = resolve.select_world(&[package], Some("raw")).expect("the world of a plugin");
-        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("metadata");
-        ComponentEncoder::default().validate(false).module(&module).expect("a module of the world").encode().expect("a component")
+        encoded(&module)
     }
+}
+
+/// The component of a core module of that world.
+///
+/// # Panics
+/// When the text is no module of it.
+#[must_use]
+pub fn encoded(module: &str) -> Vec<u8> {
+    let mut module = wat::parse_str(module).expect("a module");
+    let wit = UnresolvedPackageGroup::parse_dir(crate::root().join("wit")).expect("the contract");
+    let mut resolve = Resolve::default();
+    resolve.push_group(wit).expect("the contract resolves");
+    let raw = UnresolvedPackageGroup::parse("raw.wit", WORLD).expect("the world");
+    let package = resolve.push_group(raw).expect("the world resolves");
+    let world = resolve.select_world(&[package], Some("raw")).expect("the world of a plugin");
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("metadata");
+    ComponentEncoder::default().validate(false).module(&module).expect("a module of the world").encode().expect("a component")
 }
 
 /// A component with more in its module and this body of its `call`; see [`Module`].

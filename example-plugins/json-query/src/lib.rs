@@ -20,6 +20,7 @@ const WITHHELD: [&str; 3] = ["env", "localtime", "strflocaltime"];
 
 /// What is asked of which document.
 #[arguments]
+#[schemars(extend("examples" = [{"filter": ".[] | select(.price > 10) | .name", "json": "[{\"name\": \"a\", \"price\": 12}]"}]))]
 pub struct Query {
     /// A jq filter, for instance `.items[] | select(.price > 10) | .name`.
     pub filter: String,

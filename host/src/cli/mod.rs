@@ -6,6 +6,7 @@
 mod added;
 mod audit;
 mod call;
+mod check;
 mod consent;
 mod explain;
 mod hook;

@@ -1,6 +1,6 @@
 //! `palisade plugin`.
 
-use super::{Context, added, consent};
+use super::{Context, added, check, consent};
 use palisade::plugins::{self, Plugin};
 use palisade::policy::Capability;
 use palisade::sandbox::{Allocator, Compiler, Sandbox};
@@ -23,6 +23,9 @@ pub enum PluginCommand {
         /// Its folder, or a component without a manifest: FILE.wasm
         dir: PathBuf,
     },
+    /// Look at a plugin as a careful reviewer does, call its tools in a place of their own, and say what is wrong; ends with 7
+    /// where anything is
+    Check(check::CheckArgs),
     /// Copy a plugin into the store, so that it is there in every trusted session
     Add(added::AddArgs),
     /// Put another version in the place of an added plugin, after showing what differs
@@ -41,6 +44,7 @@ pub async fn run(context: &Context, command: PluginCommand) -> Result<ExitCode, 
     match command {
         PluginCommand::List { lock } => list(context, lock).await,
         PluginCommand::Inspect { dir } => inspect(context, &dir).await,
+        PluginCommand::Check(args) => check::run(context, args).await,
         PluginCommand::Add(args) => added::add(context, args).await,
         PluginCommand::Update(args) => added::update(context, args).await,
         PluginCommand::Rollback(args) => added::rollback(context, &args),

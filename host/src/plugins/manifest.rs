@@ -13,7 +13,7 @@ use toml::Spanned;
 /// Name of the manifest in a plugin's folder.
 pub const FILE: &str = "plugin.toml";
 /// Largest manifest, in bytes.
-pub(super) const MAX: u64 = 1024 * 1024;
+pub(crate) const MAX: u64 = 1024 * 1024;
 /// Limits that are about one call; the others are the user's and the workspace's.
 const LIMITS: [Limit; 23] = [
     Limit::Time,

@@ -15,6 +15,7 @@ pub use definitions::ToolSpec;
 pub(crate) use definitions::check as check_definitions;
 pub(crate) use lock::difference;
 pub use lock::write_lock;
+pub(crate) use manifest::MAX as MANIFEST_MAX;
 pub use manifest::{FILE, Manifest};
 
 use crate::config::installed::Package;

@@ -317,9 +317,20 @@ impl Prepared {
         interface: &str,
         ask: impl AsyncFnOnce(&Linked, &mut Store<State>) -> wasmtime::Result<T>,
     ) -> Result<T, Failure> {
+        self.read_as(0, limits, interface, ask).await
+    }
+
+    /// The same with clocks and random that stand elsewhere.
+    pub(super) async fn read_as<T>(
+        &self,
+        seed: u8,
+        limits: &Limits,
+        interface: &str,
+        ask: impl AsyncFnOnce(&Linked, &mut Store<State>) -> wasmtime::Result<T>,
+    ) -> Result<T, Failure> {
         let _running = self.shards.running();
         let deadline = limits.time(Limit::DefinitionsTime);
-        let mut store = store(self.component.engine(), State::sealed(limits, self.stuck.clone()), limits);
+        let mut store = store(self.component.engine(), State::sealed(limits, self.stuck.clone(), seed), limits);
         let ran = tokio::time::timeout(deadline, ask(&self.linked, &mut store)).await;
         let result = ran.map_err(|_| Failure::new(Kind::LimitTime, format!("it was stopped after {}", show(deadline))))?;
         result.map_err(|error| match format!("{error:#}") {
@@ -469,7 +480,7 @@ pub(super) fn engine_failure(state: &State, error: &wasmtime::Error, limits: &Li
     }
 }
 
-fn definition(given: types::ToolDefinition) -> Definition {
+pub(super) fn definition(given: types::ToolDefinition) -> Definition {
     let types::ToolDefinition { name, title, description, input_schema, output_schema, annotations } = given;
     let hints = annotations.map(|a| Hints {
         read_only: a.read_only,

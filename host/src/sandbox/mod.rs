@@ -22,6 +22,7 @@ mod needs;
 mod pace;
 mod program;
 mod refused;
+mod review;
 mod shards;
 mod slow;
 mod state;

@@ -68,8 +68,8 @@ impl State {
     }
 
     /// Of the reading of definitions, which reaches nothing.
-    pub(crate) fn sealed(limits: &Limits, stuck: Stuck) -> Self {
-        Self::with(Reach::sealed(), None, limits, Run::default(), stuck)
+    pub(crate) fn sealed(limits: &Limits, stuck: Stuck, seed: u8) -> Self {
+        Self::with(Reach::sealed(seed), None, limits, Run::default(), stuck)
     }
 
     fn with(wasi: WasiCtx, network: Option<Arc<Network>>, limits: &Limits, run: Run, stuck: Stuck) -> Self {
