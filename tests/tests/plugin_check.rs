@@ -359,6 +359,27 @@ fn what_is_not_there_or_has_no_manifest_is_said_so() {
 }
 
 #[test]
+fn a_program_and_a_component_of_its_own_world_are_checked_as_what_they_are() {
+    let world = World::new();
+    let program = world.write("workspace/program.wasm", palisade_tests::guest("program"));
+    let (code, document) = check(&world, &program, &[]);
+    assert_eq!((code, document["kind"].as_str(), found(&document)), (0, Some("program"), vec![]), "{document}");
+    let foreign = world.write("workspace/foreign.wasm", palisade_tests::guest("foreign"));
+    let (code, document) = check(&world, &foreign, &[]);
+    assert_eq!((code, document["kind"].as_str()), (7, Some("component")), "{document}");
+    let no_tool = |name: &str| format!("definitions warn no-tool {name}");
+    let faults = ["shapes-spin", "shapes-trap", "shapes-words", "shapes-bytes"];
+    let found = found(&document);
+    for name in ["shapes-[constructor]counter", "shapes-[method]counter.next", "shapes-open"] {
+        assert!(found.contains(&no_tool(name)), "{found:?}");
+    }
+    assert!(found.contains(&"hostile error limit-time shapes-spin".to_owned()), "{found:?}");
+    assert!(found.contains(&"hostile error trap shapes-trap".to_owned()), "{found:?}");
+    let others = found.iter().filter(|one| one.starts_with("hostile ") && !faults.iter().any(|fault| one.ends_with(fault)));
+    assert_eq!(others.collect::<Vec<_>>(), [""; 0]);
+}
+
+#[test]
 fn nothing_of_the_user_is_touched_and_what_is_not_granted_is_not_called_for() {
     let world = World::new();
     let asks = "[capabilities]\nfs = [{ path = \"@workspace/out\", access = \"write\", why = \"tests\" }]\n";

@@ -1,4 +1,4 @@
-//! The component: compiled, told apart as a plugin or a hook, and what it imports beside what is asked for.
+//! The component: compiled, told apart as a plugin, a hook, a program or any other, and what it imports beside what is asked for.
 
 use super::manifest::{Read, Subject};
 use super::{Finding, Review, Row, counted};
@@ -10,11 +10,39 @@ use palisade_policy::{Capability, Limit, Limits};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+/// What a component is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    Plugin,
+    Hook,
+    Functions,
+    Program,
+}
+
+impl What {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Plugin => "plugin",
+            Self::Hook => "hook",
+            Self::Functions => "component",
+            Self::Program => "program",
+        }
+    }
+
+    fn summary(self) -> &'static str {
+        match self {
+            Self::Plugin => "a plugin: it exports palisade:plugin/tools",
+            Self::Hook => "a hook: it exports palisade:plugin/hooks",
+            Self::Functions => "a component of a world of its own: each function it exports is a tool",
+            Self::Program => "a program: it exports wasi:cli/run",
+        }
+    }
+}
+
 /// A component that can be used.
 pub(super) struct Made {
     pub(super) prepared: std::sync::Arc<Prepared>,
-    /// Whether it is a hook, and no plugin.
-    pub(super) hook: bool,
+    pub(super) kind: What,
     /// Its size in bytes.
     pub(super) size: u64,
     /// How long the compiler took; `None` where it was compiled before.
@@ -22,7 +50,7 @@ pub(super) struct Made {
     pub(super) limits: Limits,
 }
 
-/// Compiles and links it, as a plugin or else as a hook, and adds the row of it.
+/// Compiles and links it, as what its manifest says or else as a hook, and adds the row of it.
 ///
 /// # Errors
 /// Where the sandbox cannot be made, or a compiler not be started.
@@ -61,15 +89,23 @@ pub(super) async fn prepare(
         }
     };
     let mut refused: Option<Error> = None;
-    for world in [World::Plugin, World::Hook] {
+    let worlds: &[World] = match read.manifest.world {
+        world @ (World::Plugin | World::Any) => &[world, World::Hook],
+        ref world => std::slice::from_ref(world),
+    };
+    for world in worlds.iter().copied() {
         let Ok(file) = file() else { break };
         match sandbox.prepare(file, world, &limits, &compiling).await {
             Ok((_, prepared)) => {
-                let hook = world == World::Hook;
-                let summary = if hook { "a hook: it exports palisade:plugin/hooks" } else { "a plugin: it exports palisade:plugin/tools" };
-                rows.push(Row::new("component", summary, Vec::new()));
+                let kind = match () {
+                    () if world == World::Hook => What::Hook,
+                    () if prepared.is_program() => What::Program,
+                    () if prepared.defines_nothing() => What::Functions,
+                    () => What::Plugin,
+                };
+                rows.push(Row::new("component", kind.summary(), Vec::new()));
                 let compiled = *took.lock().unwrap_or_else(PoisonError::into_inner);
-                return Ok(Some(Made { prepared: prepared.into(), hook, size, compiled, limits }));
+                return Ok(Some(Made { prepared: prepared.into(), kind, size, compiled, limits }));
             }
             Err(error) if error.kind != Kind::Component => return Err(error),
             Err(error) => {
@@ -85,7 +121,7 @@ pub(super) async fn prepare(
     let message = refused.map_or_else(|| "it cannot be read".to_owned(), |error| error.message);
     let rule = match () {
         () if message.contains("does not export") => "world",
-        () if message.contains("does not link") => "link",
+        () if message.contains("does not link") || message.contains("the component imports ") => "link",
         () => "component",
     };
     rows.push(Row::new("component", "it cannot be used", vec![Finding::error(rule, message).at(&read.manifest.component, None)]));

@@ -1,18 +1,27 @@
 //! The definitions, read several times in fresh instances that reach nothing, with clock and random elsewhere each time.
 
-use super::component::Made;
+use super::component::{Made, What};
 use super::manifest::Read;
-use super::{Finding, Row, counted};
+use super::{Finding, Row, Severity, counted};
 use crate::clean;
 use crate::sandbox::Definition;
 
 /// Where clock and random stand at each reading. The host reads at 0, twice here, and what depends on neither is the same at all.
 pub(super) const READINGS: [u8; 5] = [0, 0, 1, 2, 255];
 
+/// Most functions that are named for being no tool.
+const REFUSED: usize = 20;
+
 /// Reads them, and adds the row of it. Empty where they cannot be read.
 pub(super) async fn read(made: &Made, read: &Read, rows: &mut Vec<Row>) -> Vec<Definition> {
     let mut first: Option<Vec<Definition>> = None;
     let mut findings = Vec::new();
+    if made.kind == What::Functions
+        && let Ok((_, refused)) = made.prepared.definitions(&made.limits).await
+    {
+        let warn = |(name, why): &(String, String)| Finding::warn("no-tool", format!("the function is no tool: {why}")).of(name);
+        findings.extend(refused.iter().take(REFUSED).map(warn));
+    }
     for (reading, seed) in READINGS.into_iter().enumerate() {
         let given = match made.prepared.definitions_as(seed, &made.limits).await {
             Ok(given) => given,
@@ -38,7 +47,7 @@ pub(super) async fn read(made: &Made, read: &Read, rows: &mut Vec<Row>) -> Vec<D
         }
     }
     let first = first.unwrap_or_default();
-    if first.is_empty() && findings.is_empty() {
+    if first.is_empty() && !findings.iter().any(|finding| finding.severity == Severity::Error) {
         findings.push(Finding::error("no-tools", "it defines no tool"));
     }
     let ids: Vec<String> = first.iter().map(|tool| format!("{}/{}", read.manifest.name, tool.name)).collect();

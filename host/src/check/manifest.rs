@@ -44,7 +44,7 @@ impl Subject {
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or_else(|| PathBuf::from("."), Path::to_owned);
         let file = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let component = Folder::open(&parent).and_then(|folder| folder.read(file, place.most())).map_err(refuse)?;
-        Ok(Self { folder: place.bare(&name(file), &component)?, bare: Some(file.to_owned()) })
+        Ok(Self { folder: place.bare(file, &component)?, bare: Some(file.to_owned()) })
     }
 
     /// Its manifest, where it can be used, and the row of it.
@@ -81,14 +81,6 @@ fn placed(message: &str) -> (Option<usize>, &str) {
     let rest = message.strip_prefix(FILE).and_then(|rest| rest.strip_prefix(':'));
     let split = rest.and_then(|rest| rest.split_once(": ")).and_then(|(line, rest)| Some((line.parse().ok()?, rest)));
     split.map_or((None, message), |(line, rest): (usize, &str)| (Some(line), rest))
-}
-
-/// A name for what has only a file's.
-fn name(file: &str) -> String {
-    let stem = file.strip_suffix(".wasm").unwrap_or(file).to_ascii_lowercase();
-    let parts: Vec<&str> = stem.split(|c: char| !c.is_ascii_alphanumeric()).filter(|part| !part.is_empty()).collect();
-    let name = parts.join("-");
-    if palisade_policy::SourceName::parse(&name).is_ok() { name } else { "component".to_owned() }
 }
 
 impl Read {

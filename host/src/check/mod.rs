@@ -169,7 +169,7 @@ pub struct Checked {
     pub name: Option<String>,
     /// Its version.
     pub version: Option<String>,
-    /// What the component is: `plugin` or `hook`, where that was found.
+    /// What the component is: `plugin`, `hook`, `component` (of a world of its own) or `program`, where that was found.
     pub kind: Option<&'static str>,
     /// Where it is, as it was named.
     pub path: String,
@@ -241,9 +241,9 @@ async fn examine(
         return Ok(None);
     };
     rows.push(component::imports(&made, read));
-    if made.hook {
+    if made.kind == component::What::Hook {
         hook::rows(review, read, &made, rows).await;
-        return Ok(Some("hook"));
+        return Ok(Some(made.kind.name()));
     }
     let given = definitions::read(&made, read, rows).await;
     rows.push(text::row(read, &given));
@@ -261,7 +261,7 @@ async fn examine(
         }
     }
     rows.push(costs::row(&made, worst).await);
-    Ok(Some("plugin"))
+    Ok(Some(made.kind.name()))
 }
 
 /// A home for the host of a review: nothing of the user's is in it.

@@ -10,7 +10,7 @@ use crate::config::{Options, Settings, make_folder};
 use crate::error::{Error, Kind};
 use crate::files::Folder;
 use crate::host::{Host, LoadOptions};
-use crate::plugins::FILE;
+use crate::plugins::{FILE, bare_manifest};
 use crate::sandbox::{Allocator, CodeCache};
 use crate::scratch::OfACall;
 use palisade_policy::{Access, Capability, FolderPath, Grant, Limit, Limits, Origin};
@@ -66,14 +66,14 @@ impl Place {
     /// A folder for a component that has no manifest.
     ///
     /// # Errors
-    /// Where it cannot be written.
-    pub(super) fn bare(&self, name: &str, component: &[u8]) -> Result<Folder, Error> {
+    /// Where it cannot be written, or its file's name makes none for a source.
+    pub(super) fn bare(&self, file: &str, component: &[u8]) -> Result<Folder, Error> {
         let folder = self.path("plugin");
-        let manifest = format!("[plugin]\nname = \"{name}\"\nversion = \"0.0.0\"\ncomponent = \"{name}.wasm\"\n");
+        let manifest = bare_manifest(file)?;
         let write = || {
             std::fs::create_dir_all(&folder)?;
             std::fs::write(folder.join(FILE), manifest)?;
-            std::fs::write(folder.join(format!("{name}.wasm")), component)
+            std::fs::write(folder.join(file), component)
         };
         write().map_err(|e| Error::io("a folder for the component", &e))?;
         Folder::open(&folder).map_err(|e| Error::new(Kind::Io, e.to_string()))

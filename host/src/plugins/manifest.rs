@@ -49,7 +49,7 @@ const KINDS: [(&str, World); 4] =
 ///
 /// # Errors
 /// [`Kind::Manifest`] where its name gives none for a source.
-pub(super) fn of_bare(component: &str) -> Result<String, Error> {
+pub(crate) fn of_bare(component: &str) -> Result<String, Error> {
     let stem = component.strip_suffix(".wasm").unwrap_or(component).to_ascii_lowercase();
     let parts: Vec<&str> = stem.split(|c: char| !c.is_ascii_alphanumeric()).filter(|part| !part.is_empty()).collect();
     let name = parts.join("-");

@@ -15,8 +15,8 @@ pub use definitions::ToolSpec;
 pub(crate) use definitions::check as check_definitions;
 pub(crate) use lock::difference;
 pub use lock::write_lock;
-pub(crate) use manifest::MAX as MANIFEST_MAX;
 pub use manifest::{FILE, Manifest};
+pub(crate) use manifest::{MAX as MANIFEST_MAX, of_bare as bare_manifest};
 
 use crate::config::installed::Package;
 use crate::config::{Scope, Settings, SourceDir};

@@ -23,7 +23,7 @@ use wasmtime::{Engine, Store, UpdateDeadline};
 /// A component, compiled and linked once, ready for any number of calls.
 pub struct Prepared {
     shards: Arc<Shards>,
-    component: Component,
+    pub(super) component: Component,
     /// What it is of, and so what is asked of it.
     world: World,
     /// Linked in the first engine.
@@ -199,18 +199,6 @@ impl Prepared {
         Linked::new(shard, &component, self.world).ok()
     }
 
-    /// The names of the interfaces the component imports.
-    #[must_use]
-    pub fn imports(&self) -> Vec<String> {
-        self.component.component_type().imports(self.component.engine()).map(|(name, _)| name.to_owned()).collect()
-    }
-
-    /// Whether it imports the key-value store.
-    pub(crate) fn imports_store(&self) -> bool {
-        let component = self.component.component_type();
-        component.imports(self.component.engine()).any(|(name, _)| name.starts_with("palisade:plugin/store@"))
-    }
-
     /// Whether so many of its operations on files never ended that it may not begin more.
     #[must_use]
     pub fn is_stuck(&self) -> bool {
@@ -278,6 +266,11 @@ impl Prepared {
     /// Whether it is a program, which has one tool.
     pub(crate) fn is_program(&self) -> bool {
         matches!(self.linked, Linked::Program(_))
+    }
+
+    /// Whether its tools are what its types or its world say, and not what it says itself.
+    pub(crate) fn defines_nothing(&self) -> bool {
+        matches!(self.linked, Linked::Foreign(_) | Linked::Program(_))
     }
 
     /// The definitions of this component that passed every check before; see [`Prepared::keep_definitions`].

@@ -17,14 +17,29 @@ pub(crate) struct Instance {
 }
 
 impl Prepared {
+    /// The names of the interfaces the component imports.
+    #[must_use]
+    pub fn imports(&self) -> Vec<String> {
+        self.component.component_type().imports(self.component.engine()).map(|(name, _)| name.to_owned()).collect()
+    }
+
+    /// Whether it imports the key-value store.
+    pub(crate) fn imports_store(&self) -> bool {
+        let component = self.component.component_type();
+        component.imports(self.component.engine()).any(|(name, _)| name.starts_with("palisade:plugin/store@"))
+    }
+
     /// The definitions as a plugin gives them when clock and random stand at `seed`.
     ///
     /// # Errors
     /// The failure of the guest.
     pub(crate) async fn definitions_as(&self, seed: u8, limits: &Limits) -> Result<Vec<Definition>, Failure> {
+        if self.defines_nothing() {
+            return Ok(self.definitions(limits).await?.0);
+        }
         let read = self.read_as(seed, limits, "tools", async |linked, store| match linked {
             Linked::Plugin(linked) => linked.instantiate_async(&mut *store).await?.palisade_plugin_tools().call_definitions(store).await,
-            Linked::Hook(_) => Ok(Vec::new()),
+            _ => Ok(Vec::new()),
         });
         Ok(read.await?.into_iter().map(definition).collect())
     }
@@ -36,7 +51,7 @@ impl Prepared {
     pub(crate) async fn events_as(&self, seed: u8, limits: &Limits) -> Result<Vec<hooks::EventKind>, Failure> {
         let read = self.read_as(seed, limits, "hooks", async |linked, store| match linked {
             Linked::Hook(linked) => linked.instantiate_async(&mut *store).await?.palisade_plugin_hooks().call_events(store).await,
-            Linked::Plugin(_) => Ok(Vec::new()),
+            _ => Ok(Vec::new()),
         });
         read.await
     }
@@ -51,6 +66,8 @@ impl Prepared {
             match linked {
                 Linked::Plugin(linked) => linked.instantiate_async(&mut *store).await.map(drop)?,
                 Linked::Hook(linked) => linked.instantiate_async(&mut *store).await.map(drop)?,
+                Linked::Foreign(linked) => linked.instantiate(&mut *store).await?,
+                Linked::Program(linked) => linked.instantiate_async(&mut *store).await.map(drop)?,
             }
             Ok(Instance { took: started.elapsed(), memory: store.data().limiter.peak() })
         });

@@ -91,6 +91,11 @@ impl Functions {
         (self.by_name.iter().map(|(name, function)| function.definition(name)).collect(), self.refused.clone())
     }
 
+    /// Makes an instance, for what that costs.
+    pub(super) async fn instantiate(&self, store: &mut Store<State>) -> wasmtime::Result<()> {
+        self.pre.instantiate_async(store).await.map(drop)
+    }
+
     /// Calls one in a fresh instance.
     pub(super) async fn call(
         &self,
@@ -167,10 +172,7 @@ fn plain(ty: &Type, value: Val) -> Option<plugin::Content> {
 
 impl Function {
     fn definition(&self, name: &str) -> Definition {
-        let mut schema = types::object(&self.params, Type::schema);
-        for (param, ty) in &self.params {
-            schema["properties"][param]["description"] = json!(format!("A value of the WIT type `{}`.", ty.name()));
-        }
+        let schema = types::object(&self.params, Type::schema);
         let answer = match &self.result {
             Some(Type::Result(ok, _)) => ok.as_deref(),
             other => other.as_ref(),

@@ -293,9 +293,14 @@ fn around<T>(open: &str, parts: impl Iterator<Item = T>, write: impl Fn(T, &mut 
     out.push_str(close);
 }
 
-/// The schema of named values, closed, where each that is an `option` may be left out.
+/// The schema of named values, closed, each with its type as its description; one that is an `option` may be left out.
 pub(super) fn object(fields: &[(String, Type)], schema: impl Fn(&Type) -> Value) -> Value {
-    let properties: Map<String, Value> = fields.iter().map(|(name, ty)| (name.clone(), schema(ty))).collect();
+    let described = |ty: &Type| {
+        let mut schema = schema(ty);
+        schema["description"] = json!(format!("A value of the WIT type `{}`.", ty.name()));
+        schema
+    };
+    let properties: Map<String, Value> = fields.iter().map(|(name, ty)| (name.clone(), described(ty))).collect();
     let required: Vec<&String> = fields.iter().filter(|(_, ty)| !ty.takes_null()).map(|(name, _)| name).collect();
     json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
 }
