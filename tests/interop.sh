@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What needs programs from elsewhere: system call traces, the README's first plugin, the SDKs of other languages, MCP clients and
-# servers in Python and Node, the protocol's conformance suite, skills of others. What is missing is skipped and counted; what is
-# there must hold.
+# servers in Python and Node, the protocol's conformance suite, skills and programs of others. What is missing is skipped and
+# counted; what is there must hold.
 # What is fetched stays in a folder of this user's cache, for the next time.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
@@ -113,6 +113,8 @@ if [ -n "$node" ]; then PATH=$(dirname "$node"):$PATH; fi
 . tests/interop_sdks.sh
 # shellcheck source=tests/interop_skills.sh
 . tests/interop_skills.sh
+# shellcheck source=tests/interop_programs.sh
+. tests/interop_programs.sh
 # shellcheck source=tests/interop_hooks.sh
 . tests/interop_hooks.sh
 # shellcheck source=tests/interop_clients.sh
