@@ -20,7 +20,10 @@ unpacked() {
   [ -e "$to" ] && return
   rm -rf "$to.part"
   mkdir -p "$to.part"
-  if (cd "$to.part" && PATH=${python:+$(dirname "$python"):}$PATH timeout 300 bash -c "$(fetching "$1")") >"$home/fetching" 2>&1; then
+  if (
+    cd "$to.part" && export PATH=${python:+$(dirname "$python"):}$PATH PIP_RETRIES=1 npm_config_fetch_retries=1
+    timeout 300 bash -c "$(fetching "$1")"
+  ) >"$home/fetching" 2>&1; then
     case $(ls "$to.part") in
       *.whl) (cd "$to.part" && python3 -m zipfile -e ./*.whl . && rm ./*.whl) >>"$home/fetching" 2>&1 && mv "$to.part" "$to" && return ;;
       *.tgz) (cd "$to.part" && tar -xzf ./*.tgz && rm ./*.tgz) >>"$home/fetching" 2>&1 && mv "$to.part" "$to" && return ;;
