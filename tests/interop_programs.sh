@@ -87,7 +87,7 @@ PYTHON
   done < <(awk '/^\| fetched by / { on = 1 } !NF { on = 0 } on && /palisade --profile/' README.md)
   if [ "$rows" -ge 5 ]; then ok "the README has commands for $rows programs"; else bad "the README has commands for $rows programs"; fi
 else
-  skip "programs of others need Python (37 checks)"
+  skip "programs of others need Python (39 checks)"
 fi
 
 # JavaScript for a world that knows nothing of Palisade, built as the README has it.
