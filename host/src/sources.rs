@@ -110,7 +110,11 @@ pub(crate) fn one_of_each_name<T>(found: Vec<T>, sort: Sort, facts: impl Fn(&T) 
 }
 
 fn shown_in(settings: &Settings, path: &Path) -> String {
-    clean::line(&shown(path, settings.workspace.folder.path()), clean::NAME)
+    match clean::line(&shown(path, settings.workspace.folder.path()), clean::NAME) {
+        // The workspace itself.
+        shown if shown.is_empty() => ".".to_owned(),
+        shown => shown,
+    }
 }
 
 fn last_part(folder: &Path) -> String {

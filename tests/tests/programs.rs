@@ -77,6 +77,34 @@ fn a_core_module_of_wasi_0_1_is_a_program_too_and_keeps_its_exit_code() {
 }
 
 #[test]
+fn a_core_module_finds_its_memory_as_large_as_it_was_made() {
+    let world = World::new();
+    // The adapter has memory of its own behind it. A C library that takes all it finds would write there.
+    let exits_with = |code: &str, globals: &str| {
+        let module = format!(
+            r#"(module
+                (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+                (import "wasi_snapshot_preview1" "args_sizes_get" (func $args (param i32 i32) (result i32)))
+                (memory (export "memory") 3)
+                {globals}
+                (func (export "_start") (drop (call $args (i32.const 0) (i32.const 4))) (call $exit {code})))"#
+        );
+        let path = world.write("programs/program.wasm", wat::parse_str(module).expect("a module")).display().to_string();
+        answered(&world, &path, json!({}))["exit_code"].clone()
+    };
+    let global = "(global $g (mut i32) (i32.const 0))";
+    for globals in ["", global] {
+        assert_eq!(exits_with("(memory.size)", globals), 3);
+        // What it adds to its memory is where it is told, after all that is there.
+        let grown = exits_with("(i32.add (i32.mul (memory.grow (i32.const 2)) (i32.const 16)) (memory.size))", globals);
+        let (old, size) = (grown.as_i64().expect("a code") / 16, grown.as_i64().expect("a code") % 16);
+        assert!(old > 3 && size == old + 2, "{old}, {size}");
+        assert_eq!(exits_with("(i32.add (memory.grow (i32.const 65536)) (i32.const 1))", globals), 0, "it cannot have that much");
+        assert_eq!(exits_with("(i32.add (i32.and (memory.grow (i32.const 65536)) (i32.const 0)) (memory.size))", globals), 3);
+    }
+}
+
+#[test]
 fn what_is_no_program_is_refused_with_what_it_lacks() {
     let world = World::new();
     let reason = |module: &str| {

@@ -4,9 +4,12 @@
 
 use anyhow::Context;
 use wasi_preview1_component_adapter_provider::{WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME as WASI, WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER};
-use wasm_encoder::reencode::{Error, Reencode};
-use wasm_encoder::{EntityType, ImportSection, Module, RawSection};
-use wasmparser::{Imports, Parser, Payload};
+use wasm_encoder::reencode::{Error, Reencode, utils};
+use wasm_encoder::{
+    BlockType, CodeSection, ConstExpr, ExportSection, Function, FunctionSection, GlobalSection, GlobalType, ImportSection, Instruction,
+    MemorySection, Module, RawSection, TypeSection, ValType,
+};
+use wasmparser::{BinaryReader, CodeSectionReader, Imports, Operator, Parser, Payload, TypeRef};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
@@ -28,64 +31,162 @@ pub(super) fn is_module(wasm: &[u8]) -> bool {
 /// # Errors
 /// It is none: it imports something else, or exports no `_start`.
 pub(super) fn component(module: &[u8]) -> anyhow::Result<Vec<u8>> {
-    let made = with_exit_codes(module)?;
+    let module = changed(module)?;
     let mut encoder = ComponentEncoder::default();
     encoder
-        .module(made.as_deref().unwrap_or(module))?
+        .module(&module)?
         .adapter(WASI, WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER)?
         .encode()
         .context("it is no program of WASI 0.1, which imports `wasi_snapshot_preview1` alone and exports its memory")
 }
 
-/// The module with its `proc_exit` in the place of which stands the call of 0.2 that takes a code too; none where it has none.
-fn with_exit_codes(module: &[u8]) -> anyhow::Result<Option<Vec<u8>>> {
-    let (mut written, mut exits, mut starts) = (Module::new(), ProcExit(false), false);
+/// The module with what a component needs of it changed.
+///
+/// - In the place of `proc_exit` stands the call of WASI 0.2 that takes a code.
+/// - The adapter keeps what it needs in memory that it adds to the module's before that has begun. A C library of before 2023
+///   takes all of the memory it finds for its heap, and so would write over it. Such a module sees its own memory: as large as
+///   it was made, until it adds to it itself. (A runtime that needs its memory in one piece is helped only that far.)
+fn changed(module: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let (mut written, mut change) = (Module::new(), Change::default());
+    let mut starts = false;
     for payload in Parser::new(0).parse_all(module) {
         match payload? {
+            Payload::TypeSection(section) => {
+                let mut types = TypeSection::new();
+                change.parse_type_section(&mut types, section)?;
+                change.grow_type = types.len();
+                types.ty().function([ValType::I32], [ValType::I32]);
+                written.section(&types);
+            }
             Payload::ImportSection(section) => {
                 let mut imports = ImportSection::new();
-                exits.parse_import_section(&mut imports, section)?;
+                change.parse_import_section(&mut imports, section)?;
                 written.section(&imports);
             }
-            other => {
-                if let Payload::ExportSection(exports) = &other {
-                    starts = exports.clone().into_iter().any(|export| export.is_ok_and(|export| export.name == "_start"));
+            Payload::FunctionSection(section) => {
+                let mut functions = FunctionSection::new();
+                change.parse_function_section(&mut functions, section)?;
+                change.grow = change.imported_functions + functions.len();
+                functions.function(change.grow_type);
+                written.section(&functions);
+            }
+            Payload::MemorySection(section) => {
+                let mut memories = MemorySection::new();
+                for memory in section.clone() {
+                    let memory = memory?;
+                    anyhow::ensure!(!memory.memory64, "its memory has addresses of 64 bits, which WASI 0.1 has not");
+                    change.pages.get_or_insert(u32::try_from(memory.initial)?);
                 }
+                change.parse_memory_section(&mut memories, section)?;
+                written.section(&memories);
+            }
+            Payload::GlobalSection(section) => {
+                let mut globals = GlobalSection::new();
+                change.parse_global_section(&mut globals, section)?;
+                change.add_size(&mut globals, &mut written);
+            }
+            Payload::ExportSection(section) => {
+                if change.size.is_none() {
+                    change.add_size(&mut GlobalSection::new(), &mut written);
+                }
+                starts = section.clone().into_iter().any(|export| export.is_ok_and(|export| export.name == "_start"));
+                let mut exports = ExportSection::new();
+                change.parse_export_section(&mut exports, section)?;
+                written.section(&exports);
+            }
+            Payload::CodeSectionStart { range, .. } => {
+                let data = module.get(usize::try_from(range.start)?..usize::try_from(range.end)?).context(CUT)?;
+                let mut code = CodeSection::new();
+                change.parse_code_section(&mut code, CodeSectionReader::new(BinaryReader::new(data, 0))?)?;
+                code.function(&change.grow_body());
+                written.section(&code);
+            }
+            other => {
                 if let Some((id, range)) = other.as_section() {
-                    let (from, to) = (usize::try_from(range.start)?, usize::try_from(range.end)?);
-                    written.section(&RawSection { id, data: module.get(from..to).context("a section is cut short")? });
+                    let data = module.get(usize::try_from(range.start)?..usize::try_from(range.end)?).context(CUT)?;
+                    written.section(&RawSection { id, data });
                 }
             }
         }
     }
     anyhow::ensure!(starts, "it is no program of WASI 0.1: it exports no `_start`");
-    if !exits.0 {
-        return Ok(None);
-    }
-    let mut resolve = Resolve::default();
-    let package = resolve.push_str("program.wit", WORLD)?;
-    let world = resolve.select_world(&[package], None)?;
     let mut written = written.finish();
-    embed_component_metadata(&mut written, &resolve, world, StringEncoding::UTF8)?;
-    Ok(Some(written))
+    if change.exits {
+        let mut resolve = Resolve::default();
+        let package = resolve.push_str("program.wit", WORLD)?;
+        let world = resolve.select_world(&[package], None)?;
+        embed_component_metadata(&mut written, &resolve, world, StringEncoding::UTF8)?;
+    }
+    Ok(written)
 }
 
-/// Whether the import was met.
-struct ProcExit(bool);
+const CUT: &str = "a section is cut short";
 
-impl Reencode for ProcExit {
+/// What was met of a module, and what takes its place.
+#[derive(Default)]
+struct Change {
+    /// Whether it imports `proc_exit`.
+    exits: bool,
+    imported_functions: u32,
+    imported_globals: u32,
+    /// Of its first memory, when it is made.
+    pages: Option<u32>,
+    /// The global that holds how large the module takes its memory to be.
+    size: Option<u32>,
+    /// The function that adds to the memory, and its type.
+    grow: u32,
+    grow_type: u32,
+}
+
+impl Change {
+    fn add_size(&mut self, globals: &mut GlobalSection, written: &mut Module) {
+        self.size = Some(self.imported_globals + globals.len());
+        let pages = self.pages.unwrap_or_default().cast_signed();
+        globals.global(GlobalType { val_type: ValType::I32, mutable: true, shared: false }, &ConstExpr::i32_const(pages));
+        written.section(globals);
+    }
+
+    /// Adds to the memory, and when that went well remembers how large it is now.
+    fn grow_body(&self) -> Function {
+        let mut body = Function::new([(1, ValType::I32)]);
+        let size = self.size.unwrap_or_default();
+        body.instructions().local_get(0).memory_grow(0).local_tee(1).i32_const(-1).i32_ne();
+        body.instructions().if_(BlockType::Empty).local_get(1).local_get(0).i32_add().global_set(size).end().local_get(1).end();
+        body
+    }
+}
+
+impl Reencode for Change {
     type Error = std::convert::Infallible;
 
     fn parse_imports(&mut self, section: &mut ImportSection, imports: Imports<'_>) -> Result<(), Error<Self::Error>> {
-        if let Imports::Single(_, import) = &imports
-            && (import.module, import.name) == (WASI, "proc_exit")
-        {
-            self.0 = true;
-            let ty: EntityType = self.entity_type(import.ty)?;
-            section.import(EXIT.0, EXIT.1, ty);
-            return Ok(());
+        let before = section.len();
+        match &imports {
+            Imports::Single(_, import) if (import.module, import.name) == (WASI, "proc_exit") => {
+                self.exits = true;
+                section.import(EXIT.0, EXIT.1, self.entity_type(import.ty)?);
+            }
+            _ => utils::parse_imports(self, section, imports.clone())?,
         }
-        wasm_encoder::reencode::utils::parse_imports(self, section, imports)
+        match &imports {
+            Imports::Single(_, import) => match import.ty {
+                TypeRef::Func(_) => self.imported_functions += 1,
+                TypeRef::Global(_) => self.imported_globals += 1,
+                _ => {}
+            },
+            // No compiler writes them yet, and what they are of would have to be counted.
+            _ => return Err(Error::UnsupportedCoreTypeInComponent),
+        }
+        debug_assert_eq!(section.len(), before + 1);
+        Ok(())
+    }
+
+    fn instruction<'a>(&mut self, arg: Operator<'a>) -> Result<Instruction<'a>, Error<Self::Error>> {
+        match (arg, self.size) {
+            (Operator::MemorySize { mem: 0 }, Some(size)) => Ok(Instruction::GlobalGet(size)),
+            (Operator::MemoryGrow { mem: 0 }, Some(_)) => Ok(Instruction::Call(self.grow)),
+            (arg, _) => utils::instruction(self, arg),
+        }
     }
 }
 
@@ -97,7 +198,7 @@ mod tests {
     /// `(module (import "wasi_snapshot_preview1" "proc_exit" (func (param i32))) (memory (export "memory") 0)
     /// (func (export "_start") (call 0 (i32.const 7))))`, by hand.
     fn exits() -> Vec<u8> {
-        use wasm_encoder::*;
+        use wasm_encoder::{EntityType, ExportKind, MemoryType};
         let mut module = Module::new();
         let mut types = TypeSection::new();
         types.ty().function([ValType::I32], []);

@@ -6,6 +6,7 @@
 //! Where the rule ends: what a program means by its exit code. Any is an answer, and only the program's end in a trap is an
 //! error.
 
+use crate::clean;
 use crate::error::Kind;
 use crate::files::{Folder as Held, ReadError};
 use crate::sandbox::bindings::palisade::plugin::types;
@@ -50,8 +51,21 @@ struct Encoded {
 }
 
 impl Text {
-    fn of(bytes: Vec<u8>) -> Self {
-        String::from_utf8(bytes).map_or_else(|e| Self::Encoded(Encoded { base64: STANDARD.encode(e.as_bytes()) }), Self::Plain)
+    /// What was said, of which a reader gets what is not control.
+    fn said(bytes: Vec<u8>) -> Self {
+        String::from_utf8(bytes).map_or_else(|e| Self::encoded(e.as_bytes()), Self::Plain)
+    }
+
+    /// A file, byte for byte: where text would be cleaned on its way, it is none.
+    fn of_file(bytes: Vec<u8>) -> Self {
+        match Self::said(bytes) {
+            Self::Plain(text) if clean::model(&text) != text => Self::encoded(text.as_bytes()),
+            other => other,
+        }
+    }
+
+    fn encoded(bytes: &[u8]) -> Self {
+        Self::Encoded(Encoded { base64: STANDARD.encode(bytes) })
     }
 
     fn bytes(self) -> Option<Vec<u8>> {
@@ -102,8 +116,8 @@ pub(super) fn definition() -> Definition {
         "type": "object",
         "properties": {
             "exit_code": {"type": "integer", "description": "0 where it says that all went well."},
-            "stdout": bytes("What it wrote to standard output."),
-            "stderr": bytes("What it wrote to standard error."),
+            "stdout": bytes("What it wrote to standard output, without control characters."),
+            "stderr": bytes("What it wrote to standard error, without control characters."),
             "files": files("Files that it made or changed, by their path.", "What is in it."),
         },
         "required": ["exit_code", "stdout", "stderr", "files"],
@@ -236,7 +250,7 @@ impl Entry for Program {
         }
         let room = most.saturating_sub(output.iter().map(bytes::Bytes::len).sum());
         let left = tokio::task::spawn_blocking(move || left(&folder, &given, room)).await?;
-        let [stdout, stderr] = output.map(|bytes| Text::of(bytes.into()));
+        let [stdout, stderr] = output.map(|bytes| Text::said(bytes.into()));
         Ok(left.and_then(|files| {
             let answer = serde_json::to_string(&Answer { exit_code, stdout, stderr, files });
             let answer = answer.map_err(|e| Failure::new(Kind::Internal, e.to_string()))?;
@@ -276,6 +290,10 @@ impl Files<'_> {
         let too_much = || Failure::new(Kind::LimitOutput, "the files it left are more than the limit `result` has room for");
         let io = |e: ReadError| Failure::new(Kind::Io, format!("its working folder: {e}"));
         for name in folder.names().map_err(io)? {
+            // Under another name it would be another file.
+            if clean::model(&name) != name {
+                continue;
+            }
             let path = if path.is_empty() { name.clone() } else { format!("{path}/{name}") };
             if let Ok(inner) = folder.folder(&name) {
                 if depth < DEPTH {
@@ -296,7 +314,7 @@ impl Files<'_> {
             }
             // A name costs too, or empty files would be free.
             self.room = self.room.checked_sub(bytes.len() + path.len()).ok_or_else(too_much)?;
-            self.found.insert(path, Text::of(bytes));
+            self.found.insert(path, Text::of_file(bytes));
         }
         Ok(())
     }
@@ -330,15 +348,21 @@ mod tests {
         std::fs::write(root.join("in/same"), "1").unwrap();
         std::fs::write(root.join("in/changed"), "22").unwrap();
         std::fs::write(root.join("new"), [255]).unwrap();
+        std::fs::write(root.join("dos"), "a\r\n").unwrap();
+        std::fs::write(root.join("odd\x1bname"), "x").unwrap();
         std::os::unix::fs::symlink("/etc/passwd", root.join("link")).unwrap();
         std::os::unix::fs::symlink("/etc", root.join("folder")).unwrap();
         let given = BTreeMap::from([("in/same".to_owned(), b"1".to_vec()), ("in/changed".to_owned(), b"2".to_vec())]);
         let found = left(&root, &given, 100).unwrap();
         let text = |text: &str| Text::Plain(text.to_owned());
-        let encoded = Text::Encoded(Encoded { base64: "/w==".to_owned() });
-        assert_eq!(found, BTreeMap::from([("in/changed".to_owned(), text("22")), ("new".to_owned(), encoded)]));
-        // Two bytes with a path of ten, and one with a path of three.
-        assert!(left(&root, &given, 16).is_ok());
-        assert_eq!(left(&root, &given, 15).unwrap_err().kind, Kind::LimitOutput);
+        let whole = BTreeMap::from([
+            ("dos".to_owned(), Text::encoded(b"a\r\n")),
+            ("in/changed".to_owned(), text("22")),
+            ("new".to_owned(), Text::encoded(&[255])),
+        ]);
+        assert_eq!(found, whole);
+        // Three bytes with a path of three, two with one of ten, and one with one of three.
+        assert!(left(&root, &given, 22).is_ok());
+        assert_eq!(left(&root, &given, 21).unwrap_err().kind, Kind::LimitOutput);
     }
 }
