@@ -1,5 +1,6 @@
 //! Any WASI command as a tool: what goes in and comes out, and that it has a folder of its own and nothing else.
 
+use palisade_tests::stdio::Server;
 use palisade_tests::{Answer, World, guest};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -51,6 +52,33 @@ fn words_input_and_files_go_in_and_code_output_and_changed_files_come_out() {
     );
     // A second call finds nothing of the first.
     assert_eq!(of(json!({"args": ["list", "/"]})), said("\n"));
+}
+
+#[test]
+fn over_mcp_a_program_and_a_function_are_tools_like_any_other() {
+    let (world, path) = world();
+    let foreign = world.write("programs/foreign.wasm", guest("foreign")).display().to_string();
+    let mut server = Server::start(&world, &["--profile", "trusted", "--plugin", &path, "--plugin", &foreign, "serve"]);
+    let tools = server.tools();
+    assert!(
+        ["program__run", "foreign__greet", "foreign__shapes-divide"].iter().all(|name| tools.iter().any(|tool| tool == name)),
+        "{tools:?}"
+    );
+    let mut call =
+        |name: &str, arguments: Value| server.ask("tools/call", &json!({"name": name, "arguments": arguments})).expect("an answer");
+    let answer = call("program__run", json!({"args": ["upper"], "stdin": "abc"}));
+    assert_eq!(answer["structuredContent"], json!({"exit_code": 0, "stdout": "ABC", "stderr": "", "files": {}}));
+    assert_eq!(call("foreign__shapes-divide", json!({"a": 9, "b": 3}))["structuredContent"], json!({"result": 3}));
+    let failed = call("foreign__shapes-divide", json!({"a": 9, "b": 0}));
+    assert_eq!((&failed["isError"], &failed["content"][0]["text"]), (&json!(true), &json!("nothing is divided by that")));
+    let denied = call("foreign__shapes-divide", json!({"a": 9}));
+    assert!(
+        denied["content"][0]["text"]
+            .as_str()
+            .is_some_and(|text| text.starts_with("foreign/shapes-divide was denied by the rule arguments")),
+        "{denied}"
+    );
+    server.close();
 }
 
 #[test]
