@@ -104,7 +104,8 @@ fn every_definition_that_may_not_be_registered_is_named_with_what_is_wrong() {
     expected.extend(all.map(|tool| format!("text error hidden {tool}")));
     expected.extend(["good", "Bad Name"].map(|tool| format!("text error hidden {tool}")));
     let mut errors: Vec<String> = found(&document).into_iter().filter(|one| one.contains(" error ")).collect();
-    (expected.sort(), errors.sort());
+    expected.sort();
+    errors.sort();
     assert_eq!(errors, expected, "{document:#}");
     assert_eq!(row(&document, "schemas")["summary"], "1 of 9 tools can be registered");
 }

@@ -257,7 +257,7 @@ async fn examine(
             skip(rows, &["examples", "hostile"], "no tool can be registered");
         } else {
             let host = place.host(review, subject, read, code.as_ref()).await?;
-            worst = calls::rows(review, &host, read, rows).await;
+            worst = calls::rows(review, &host, rows).await;
         }
     }
     rows.push(costs::row(&made, worst).await);

@@ -16,8 +16,9 @@ use crate::scratch::OfACall;
 use palisade_policy::{Access, Capability, FolderPath, Grant, Limit, Limits, Origin};
 use std::path::PathBuf;
 
-/// Longest time of one call. Far more than any answer takes, so that a call that uses it up is one that does not end.
-const TIME: u64 = 2_000;
+/// Longest time of one call, in milliseconds: less than a call may have, so that one that does not end holds up the others no
+/// longer, and more than an interpreter needs for half a mebibyte on a busy machine, for which two seconds were too few.
+const TIME: u64 = 10_000;
 /// A folder of the scratch workspace, where the whole workspace is asked for to write.
 const BELOW: &str = "scratch";
 

@@ -85,12 +85,10 @@ fn of_schemas(tool: &Definition) -> Vec<Finding> {
     let output = tool.output_schema.as_deref().map(|text| Schema::parse(text).and_then(|schema| schema.build().map(|()| schema)));
     for (which, text, parsed) in [("input", Some(&tool.input_schema), Some(input)), ("output", tool.output_schema.as_ref(), output)] {
         match (text, parsed) {
-            (Some(text), Some(Err(error))) => {
-                // The row of texts says that, and where.
-                if !text::is_dirty(text) {
-                    let rule = if error.message.contains("`$ref`") { "reference" } else { "schema" };
-                    findings.push(Finding::error(rule, format!("{which} schema: {}", error.message)).of(&tool.name));
-                }
+            // Of a dirty one the row of texts says that, and where.
+            (Some(text), Some(Err(error))) if !text::is_dirty(text) => {
+                let rule = if error.message.contains("`$ref`") { "reference" } else { "schema" };
+                findings.push(Finding::error(rule, format!("{which} schema: {}", error.message)).of(&tool.name));
             }
             (_, Some(Ok(schema))) => {
                 let mut found = Vec::new();
