@@ -427,3 +427,28 @@ fn an_interrupted_check_leaves_nothing_behind() {
     assert_eq!(child.wait().expect("it ends").code(), Some(130));
     assert_eq!(places(), 0);
 }
+
+#[test]
+fn the_same_seed_makes_the_same_calls_and_another_others() {
+    let world = World::new();
+    let component = Plugin { call: "unreachable", ..Plugin::default() }.component();
+    let plugin = world.plugin("traps", &component, MANIFEST);
+    let hostile = |seed: &str| row(&check(&world, &plugin, &["--seed", seed]).1, "hostile").clone();
+    let (first, again, other) = (hostile("11"), hostile("11"), hostile("12"));
+    assert_eq!(first, again);
+    // The arguments that it trapped with are in the message.
+    assert_ne!(first["findings"], other["findings"]);
+}
+
+#[test]
+fn a_plugin_that_needs_the_network_is_not_called_without_a_grant() {
+    let world = World::new();
+    let net = "[capabilities]\nnet = [{ url = \"http://localhost:9\", why = \"tests\" }]\n[limits]\ntime = \"300ms\"\n";
+    let plugin = world.plugin("guest", &guest("guest"), &format!("{MANIFEST}{net}"));
+    let (code, document) = check(&world, &plugin, &[]);
+    assert_eq!((code, found(&document)), (0, vec![]), "{document:#}");
+    let why = "it needs net:http://localhost:9, which only a person grants: --grant NAME:CAPABILITY";
+    for name in ["examples", "hostile"] {
+        assert_eq!((row(&document, name)["status"].as_str(), row(&document, name)["summary"].as_str()), (Some("skipped"), Some(why)));
+    }
+}
