@@ -1,6 +1,7 @@
 //! Palisade runs tools that other people wrote for AI agents, behind a fence.
 
 pub mod audit;
+pub mod author;
 pub mod check;
 pub mod child;
 pub mod clean;

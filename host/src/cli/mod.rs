@@ -5,6 +5,7 @@
 
 mod added;
 mod audit;
+mod author;
 mod call;
 mod check;
 mod consent;

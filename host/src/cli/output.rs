@@ -65,6 +65,18 @@ impl Output {
         }
     }
 
+    /// Whether only what must be said is.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// How it goes.
+    pub fn note(&self, text: &str) {
+        if !self.quiet {
+            line(&clean::line(text, clean::TEXT));
+        }
+    }
+
     /// What a person is asked about; made of cleaned parts.
     pub fn say(&self, text: &str) {
         line(text);

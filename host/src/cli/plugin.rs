@@ -1,6 +1,6 @@
 //! `palisade plugin`.
 
-use super::{Context, added, check, consent};
+use super::{Context, added, author, check, consent};
 use palisade::plugins::{self, Plugin};
 use palisade::policy::Capability;
 use palisade::sandbox::{Allocator, Compiler, Sandbox};
@@ -18,6 +18,10 @@ pub enum PluginCommand {
         #[arg(long)]
         lock: bool,
     },
+    /// Make a plugin's folder, with one tool, its test and its manifest
+    New(author::NewArgs),
+    /// Compile a plugin into its folder dist, which --plugin takes
+    Build(author::BuildArgs),
     /// Show what a plugin is, asks for, is granted and imports
     Inspect {
         /// Its folder, or a component without a manifest: FILE.wasm
@@ -43,6 +47,8 @@ pub enum PluginCommand {
 pub async fn run(context: &Context, command: PluginCommand) -> Result<ExitCode, Error> {
     match command {
         PluginCommand::List { lock } => list(context, lock).await,
+        PluginCommand::New(args) => author::new(context, args),
+        PluginCommand::Build(args) => author::build(context, args).await,
         PluginCommand::Inspect { dir } => inspect(context, &dir).await,
         PluginCommand::Check(args) => check::run(context, args).await,
         PluginCommand::Add(args) => added::add(context, args).await,
