@@ -45,22 +45,6 @@ else
   skip "strace is not installed (21 checks)"
 fi
 
-# The README's first plugin, as it stands there.
-plugin=$home/hello
-mkdir -p "$plugin/src"
-# block FILE README - a file as a README has it, with the path of this clone.
-block() {
-  awk -v name="$1" '$0 == "`" name "`" { on = 1; next } on && /^    / { seen = 1; print substr($0, 5); next } on && /^$/ { print ""; next } on && seen { exit }' "$2" \
-    | sed "s#/path/to/palisade#$root#"
-}
-for file in Cargo.toml src/lib.rs plugin.toml; do block "$file" README.md >"$plugin/$file"; done
-if (cd "$plugin" && CARGO_TARGET_DIR=$plugin/target cargo build -q --release --target wasm32-wasip2); then
-  answer=$(cd "$plugin" && "$PALISADE" -q --profile trusted --plugin . call hello/greet '{"name": "Ada"}')
-  if [ "$answer" = "Hello, Ada!" ]; then ok "the README's first plugin answers"; else bad "the README's first plugin: $answer"; fi
-else
-  bad "the README's first plugin does not build"
-fi
-
 # Others' programs, in exact versions. A folder that was made for other versions is made again.
 fetched=${XDG_CACHE_HOME:-$HOME/.cache}/palisade-interop
 pip_pins=(mcp==2.3.0)
@@ -111,6 +95,8 @@ if [ -n "$node" ]; then PATH=$(dirname "$node"):$PATH; fi
 
 # shellcheck source=tests/interop_sdks.sh
 . tests/interop_sdks.sh
+# shellcheck source=tests/interop_new.sh
+. tests/interop_new.sh
 # shellcheck source=tests/interop_skills.sh
 . tests/interop_skills.sh
 # shellcheck source=tests/interop_programs.sh

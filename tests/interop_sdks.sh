@@ -33,25 +33,6 @@ else
   skip "tests of plugin-sdk/python and csv-stats need Python 3.10 (2 checks)"
 fi
 
-# The first plugin of each SDK's README, typed as it stands there: its files, then its commands, but for the last one, which calls.
-readme() { # README
-  local folder=$home/readme file
-  rm -rf "$folder"
-  mkdir "$folder"
-  for file in $(sed -n 's/^`\([a-z]*\.[a-z]*\)`$/\1/p' "$1"); do
-    block "$file" "$1" >"$folder/$file"
-  done
-  awk '/^Build it and call it:/ { on = 1; next } on && /^    / { seen = 1; print substr($0, 5); next } on && seen { exit }' "$1" \
-    | sed "s#/path/to/palisade#$root#; s#^palisade #\"$PALISADE\" -q #" >"$home/commands"
-  if [ "$(cd "$folder" && bash -e "$home/commands" 2>"$home/err" | tail -n 1)" = "Hello, Ada!" ]; then
-    ok "the first plugin of $1 answers"
-  else
-    bad "the first plugin of $1: $(tail -n 5 "$home/err")"
-  fi
-}
-if [ -n "$node" ] && [ -e plugin-sdk/js/node_modules ]; then readme plugin-sdk/js/README.md; else skip "the first plugin in JavaScript needs Node 22 and npm"; fi
-if [ -e target/python-sdk/requirements.txt ]; then readme plugin-sdk/python/README.md; else skip "the first plugin in Python needs Python 3.10, pip and its compiler"; fi
-
 # What is wrong with a tool is said where it is made, and no component comes out.
 refuses() { # SOURCE PART COMMAND...
   local source=$1 part=$2

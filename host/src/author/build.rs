@@ -1,4 +1,9 @@
 //! One build: the language of a folder, its compiler, and what comes out into `dist`.
+//!
+//! The rule it keeps: what to build, and where to, is clear before anything is looked for or runs; `dist` changes last.
+//!
+//! Where the rule ends: cargo puts the components of two packages of one name at one place where they share a target folder, so two
+//! that are built in one moment may be mistaken for each other there.
 
 use super::dist::Stage;
 use super::process::Compilers;
