@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What needs programs from elsewhere: system call traces, the README's first plugin, the SDKs of other languages, MCP clients and
+# What needs programs from elsewhere: system call traces, the SDKs of other languages and a first plugin in each, MCP clients and
 # servers in Python and Node, the protocol's conformance suite, skills and programs of others. What is missing is skipped and
 # counted; what is there must hold.
 # What is fetched stays in a folder of this user's cache, for the next time.

@@ -135,5 +135,6 @@ fn tell(context: &Context, built: &Built) -> Result<(), Error> {
 fn failed(context: &Context, folder: &Path, error: &Error) {
     let last = if folder.join("dist").exists() { "dist is still what was built last" } else { "there is no dist yet" };
     let hint = error.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
-    context.out.warn(&format!("not built: {}{hint}; {last}", error.message));
+    // No level of quiet takes it away.
+    context.out.say(&clean::line(&format!("not built: {}{hint}; {last}", error.message), clean::TEXT));
 }
