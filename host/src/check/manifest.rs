@@ -191,11 +191,4 @@ mod tests {
         assert_eq!(placed("plugin.toml:6: `plugin.name`: no: name"), (Some(6), "`plugin.name`: no: name"));
         assert_eq!(placed("plugin.toml is a link"), (None, "plugin.toml is a link"));
     }
-
-    #[test]
-    fn a_component_without_a_manifest_is_called_as_its_file() {
-        for (file, expected) in [("My_Tool.v2.wasm", "my-tool-v2"), ("x", "x"), ("9.wasm", "component"), ("é", "component")] {
-            assert_eq!(name(file), expected);
-        }
-    }
 }

@@ -118,7 +118,7 @@ impl Functions {
         };
         store.set_hostcall_fuel(limits.size(Limit::Result).max(limits.size(Limit::Arguments)).saturating_mul(ROOM));
         let instance = self.pre.instantiate_async(&mut *store).await?;
-        let Some(func) = instance.get_func(&mut *store, &function.index) else {
+        let Some(func) = instance.get_func(&mut *store, function.index) else {
             return Ok(Err(Failure::new(Kind::Internal, "the component has lost a function")));
         };
         let mut results = vec![Val::Bool(false); usize::from(function.result.is_some())];
