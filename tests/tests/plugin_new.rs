@@ -409,8 +409,13 @@ fn an_interrupted_build_leaves_no_process_and_no_file() {
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130));
     let script = std::fs::read_to_string(&pid).unwrap();
-    let state = std::fs::read_to_string(format!("/proc/{script}/stat")).unwrap_or_default();
-    assert!(state.is_empty() || state.contains(") Z "), "{state}");
+    // Whoever adopted it may not have looked yet.
+    let gone = || std::fs::read_to_string(format!("/proc/{script}/stat")).map_or(true, |state| state.contains(") Z "));
+    let ended = Instant::now();
+    while !gone() {
+        assert!(ended.elapsed() < PATIENCE, "{script} goes on");
+        std::thread::sleep(Duration::from_millis(20));
+    }
     let left: Vec<_> = std::fs::read_dir(place.folder.join("hello")).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert!(!left.iter().any(|name| name == "dist" || name.to_string_lossy().starts_with(".palisade")), "{left:?}");
 }

@@ -151,17 +151,18 @@ impl Drop for Group {
             return;
         }
         let leader = Pid::from_child(&self.child);
-        let _ = kill_process_group(leader, Signal::TERM);
-        let started = Instant::now();
-        // Asked of the group, for the leader may be the first to go.
-        while started.elapsed() < GRACE {
-            let waits = self.child.try_wait().is_ok_and(|ended| ended.is_none());
-            if !waits && test_kill_process_group(leader).is_err() {
-                return;
+        for signal in [Signal::TERM, Signal::KILL] {
+            let _ = kill_process_group(leader, signal);
+            let started = Instant::now();
+            // Asked of the group, for the leader may be the first to go. Of what was killed only its name can be left.
+            while started.elapsed() < GRACE {
+                let ended = self.child.try_wait().is_ok_and(|ended| ended.is_some());
+                if ended && test_kill_process_group(leader).is_err() {
+                    return;
+                }
+                std::thread::sleep(LOOK);
             }
-            std::thread::sleep(LOOK);
         }
-        let _ = kill_process_group(leader, Signal::KILL);
         let _ = self.child.wait();
     }
 }
@@ -198,9 +199,13 @@ mod tests {
         });
         assert_eq!(ended.unwrap_err().kind, Kind::Cancelled);
         let inner: i32 = std::fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
-        // Killed; whoever adopted it may not have looked yet.
-        let state = std::fs::read_to_string(format!("/proc/{inner}/stat")).unwrap_or_default();
-        assert!(state.is_empty() || state.contains(") Z "), "{state}");
+        // Killed; whoever adopted it may not have looked yet, and it may not have come to its end.
+        let gone = || std::fs::read_to_string(format!("/proc/{inner}/stat")).map_or(true, |state| state.contains(") Z "));
+        let started = Instant::now();
+        while !gone() {
+            assert!(started.elapsed() < Duration::from_secs(60), "{inner} goes on");
+            std::thread::sleep(LOOK);
+        }
     }
 
     #[test]
