@@ -181,6 +181,8 @@ pub struct Maker<'r> {
     nodes: usize,
 }
 
+/// What a schema asks for at least, in letters or items, it gets up to this many also where no room is left.
+const LEAST: usize = 64;
 /// Most nodes of a schema that are entered for one value, more than a schema within bounds has; lists repeat theirs.
 const NODES: usize = 20_000;
 /// Levels that are nested where anything may stand; the gate reads 128.
@@ -321,7 +323,8 @@ impl<'r> Maker<'r> {
             _ => 1 + self.random.below(24),
         };
         // Whatever a schema asks for: what is longer would be refused for its size.
-        let (wanted, low) = (wanted.min(self.room), low.min(self.room));
+        let room = self.room.max(low.min(LEAST));
+        let (wanted, low) = (wanted.min(room), low.min(room));
         let mut length = 0;
         if let Some(piece) = self.random.of(pieces) {
             made.push_str(piece);
@@ -362,7 +365,7 @@ impl<'r> Maker<'r> {
             Style::Wide => (self.room / 16).min(10_000),
             _ => self.random.below(5),
         };
-        let wanted = wanted.clamp(low, high).min(self.nodes).min(self.room);
+        let wanted = wanted.clamp(low, high).min(self.nodes).min(self.room.max(low.min(LEAST)));
         let any = Value::Bool(true);
         let items = map.get("items").unwrap_or(&any);
         let whole = self.room;
