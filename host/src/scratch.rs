@@ -7,7 +7,9 @@
 //! after; how much a run writes while it lasts is not bounded here.
 
 use crate::config::{locked, make_folder};
-use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
+use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags, RenameFlags, flock, open, openat, renameat_with, unlinkat};
+use rustix::io::Errno;
+use std::ffi::CString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -72,7 +74,50 @@ impl Drop for OfACall {
 pub(crate) fn remove(path: &Path) {
     let folder = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir());
     // What is left is tried again at the next start.
-    let _ = if folder { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+    let _ = if folder { flattened(path).and_then(|()| rustix::fs::rmdir(path)) } else { rustix::fs::unlink(path) };
+}
+
+/// Empties a folder, however deep it is, with two of them open at once: what is in a folder of it is moved up before that is
+/// removed.
+fn flattened(path: &Path) -> rustix::io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let top = open(path, flags, Mode::empty())?;
+    let mut moved = 0_u64;
+    loop {
+        let mut folders = Vec::new();
+        for name in names(&top)? {
+            if unlinkat(&top, &name, AtFlags::empty()).is_err() {
+                folders.push(name);
+            }
+        }
+        if folders.is_empty() {
+            return Ok(());
+        }
+        for name in folders {
+            let folder = openat(&top, &name, flags, Mode::empty())?;
+            for inner in names(&folder)? {
+                if unlinkat(&folder, &inner, AtFlags::empty()).is_err() && unlinkat(&folder, &inner, AtFlags::REMOVEDIR).is_err() {
+                    // A name that is there already is passed over.
+                    loop {
+                        moved += 1;
+                        match renameat_with(&folder, &inner, &top, format!(".moved-{moved}"), RenameFlags::NOREPLACE) {
+                            Err(Errno::EXIST) => {}
+                            done => break done?,
+                        }
+                    }
+                }
+            }
+            unlinkat(&top, &name, AtFlags::REMOVEDIR)?;
+        }
+    }
+}
+
+fn names(folder: &impl std::os::fd::AsFd) -> rustix::io::Result<Vec<CString>> {
+    let entries = Dir::read_from(folder)?.filter_map(|entry| match entry {
+        Ok(entry) if matches!(entry.file_name().to_bytes(), b"." | b"..") => None,
+        entry => Some(entry.map(|entry| entry.file_name().to_owned())),
+    });
+    entries.collect()
 }
 
 /// A folder with its lock, where nobody else has that.
@@ -92,4 +137,30 @@ fn left_over(all: &Path) -> Vec<(PathBuf, Option<File>)> {
             (held.is_some() || !folder).then(|| (entry.path(), held))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_removed_however_deep_and_nothing_that_a_link_in_it_leads_to() {
+        let temp = tempfile::tempdir().unwrap();
+        let (outside, folder) = (temp.path().join("outside"), temp.path().join("folder"));
+        std::fs::create_dir_all(outside.join("kept")).unwrap();
+        std::fs::create_dir(&folder).unwrap();
+        std::os::unix::fs::symlink(&outside, folder.join("link")).unwrap();
+        for name in [".moved-1", "a", "b"] {
+            let mut at = open(&folder, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).unwrap();
+            // Deeper than a path may be long, and than a process may open folders.
+            for depth in 0..3000 {
+                let name = if depth == 0 { name } else { "d" };
+                rustix::fs::mkdirat(&at, name, Mode::RWXU).unwrap();
+                rustix::fs::openat(&at, "f", OFlags::CREATE | OFlags::WRONLY, Mode::RUSR).unwrap();
+                at = openat(&at, name, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).unwrap();
+            }
+        }
+        remove(&folder);
+        assert!(!folder.exists() && outside.join("kept").exists());
+    }
 }

@@ -54,7 +54,9 @@ pub(crate) fn places(
             && let Some(place) = bare(settings, dir)
         {
             match place {
-                Ok(place) if seen.insert(dir.folder.clone()) => found(place, quarantined),
+                Ok(place) if seen.insert(place.folder.path().join(place.component.as_deref().unwrap_or_default())) => {
+                    found(place, quarantined)
+                }
                 Ok(_) => {}
                 Err(error) => quarantined.push(Quarantined { source: shown_in(settings, &dir.folder), key: last_part(&dir.folder), error }),
             }

@@ -183,7 +183,7 @@ fn doubled(levels: usize) -> Vec<u8> {
 #[test]
 fn a_type_that_doubles_with_each_level_is_refused_and_costs_nothing() {
     let world = World::new();
-    for (levels, why) in [(6, None), (16, Some("its types have more than 1000 parts"))] {
+    for (levels, why) in [(6, None), (16, Some("its types have more than 1000 parts, or those of all functions 20000"))] {
         let path = world.write("components/foreign.wasm", doubled(levels)).display().to_string();
         let status = palisade(&world, &path, &["status"]).expect(0).json();
         match why {

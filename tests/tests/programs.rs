@@ -148,6 +148,10 @@ fn what_is_no_program_is_refused_with_what_it_lacks() {
     assert_eq!(reason(r#"(module (memory (export "memory") 1))"#), format!("{compile}: it exports no `_start`"));
     let other = reason(r#"(module (import "env" "f" (func)) (memory (export "memory") 1) (func (export "_start")))"#);
     assert!(other.starts_with(&format!("{compile}, which imports `wasi_snapshot_preview1` alone")) && other.contains("`env`"), "{other}");
+    // What is said of it may be long, and is cut before it holds up its reader.
+    let long = "n".repeat(90_000);
+    let cut = reason(&format!(r#"(module (import "{long}" "f" (func)) (memory (export "memory") 1) (func (export "_start")))"#));
+    assert!(cut.starts_with(&format!("{compile}, which imports `wasi_snapshot_preview1` alone")) && cut.len() < 8192, "{}", cut.len());
     // Only who says so is taken for a program.
     world.plugin("said", &wat::parse_str("(module)").expect("a module"), "");
     let status = world.trusted(&["status"]).expect(0).json();
@@ -230,6 +234,17 @@ fn every_flood_of_a_program_ends_at_its_limit_and_its_last_words_are_kept() {
     world.user_config("[limits]\ntime = \"300ms\"\n");
     assert_eq!(of("spin", 5), ("limit-time".to_owned(), "it was stopped after 300ms".to_owned()));
     assert!(before.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
+fn what_a_program_is_given_counts_as_what_it_writes() {
+    let (world, path) = world();
+    world.user_config("[limits]\nwritten_files = 10\n");
+    let files = |count: usize| (0..count).map(|i| (format!("a/b/f{i}"), json!("x"))).collect::<serde_json::Map<_, _>>();
+    // Seven files in three folders, of which one is its own.
+    assert_eq!(answered(&world, &path, json!({"args": ["list", "/a"], "files": files(7)}))["stdout"], "/a/b\n");
+    let (kind, message) = failed(&world, &path, json!({"args": ["list", "/a"], "files": files(8)}), 4);
+    assert_eq!((kind.as_str(), message.as_str()), ("tool-failed", "it is given 11 files and folders; the limit `written_files` is 10"));
 }
 
 /// A world whose cache is its own, so that what it leaves is its own.

@@ -91,11 +91,15 @@ fn is_ours(place: &Path) -> Result<(), Error> {
     let component = manifest.map(|manifest| manifest.component);
     let (mut folders, mut left) = (vec![String::new()], ENTRIES);
     while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(place.join(&folder)).into_iter().flatten().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
+        let io = |e: std::io::Error| Error::io(format!("{}", place.join(&folder).display()), &e);
+        for entry in std::fs::read_dir(place.join(&folder)).map_err(io)? {
+            let entry = entry.map_err(io)?;
+            let text = entry.file_name().into_string();
+            let named = text.is_ok();
+            let name = text.unwrap_or_else(|name| name.to_string_lossy().into_owned());
             let below = if folder.is_empty() { name } else { format!("{folder}/{name}") };
-            left = left.saturating_sub(1);
-            let own = below == FILE || component.as_ref() == Some(&below);
+            left = if named { left.saturating_sub(1) } else { 0 };
+            let own = named && (below == FILE || component.as_ref() == Some(&below));
             match entry.file_type() {
                 Ok(kind) if kind.is_dir() && left > 0 => folders.push(below),
                 Ok(kind) if kind.is_file() && own && component.is_some() => {}
@@ -193,6 +197,10 @@ mod tests {
             assert!(error.kind == Kind::Usage && error.message.contains(foreign), "{error}");
             std::fs::remove_file(path).unwrap();
         }
+        let odd = dist.join(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"\xff"));
+        std::fs::create_dir(&odd).unwrap();
+        assert_eq!(put(temp.path(), "a.wasm", "worse").unwrap_err().kind, Kind::Usage, "a name that is no text");
+        std::fs::remove_dir(&odd).unwrap();
         std::fs::rename(&dist, temp.path().join("elsewhere")).unwrap();
         std::os::unix::fs::symlink("elsewhere", &dist).unwrap();
         assert_eq!(put(temp.path(), "a.wasm", "worse").unwrap_err().kind, Kind::Usage);

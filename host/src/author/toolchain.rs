@@ -144,15 +144,14 @@ fn major(version: &str) -> Option<u32> {
     version.trim().strip_prefix('v')?.split('.').next()?.parse().ok()
 }
 
-/// The SDK that a folder's sources import; where they would find none, or a link into nothing, a link to ours is made.
+/// The SDK in a folder's own `node_modules`, which is its author's choice; where there is none, or a link into nothing, a link to
+/// ours is made. What lies in a folder above may be anybody's, and does not run.
 fn linked_js(folder: &Path, sdk: &Sdk) -> Result<PathBuf, Error> {
-    let found = folder.ancestors().map(|above| above.join("node_modules/palisade-sdk")).find(|path| path.join("build.js").is_file());
     let link = folder.join("node_modules/palisade-sdk");
-    if found.is_none() {
+    if !link.join("build.js").is_file() {
         super::scaffold::link(&sdk.of(Language::JavaScript), &link)?;
     }
-    let found = found.unwrap_or(link);
-    std::fs::canonicalize(&found).map_err(|e| Error::io(format!("{}", found.display()), &e))
+    std::fs::canonicalize(&link).map_err(|e| Error::io(format!("{}", link.display()), &e))
 }
 
 /// Whether it is new enough, has the compiler, and finds the SDK from the plugin's folder.

@@ -162,6 +162,9 @@ impl Manifest {
         if component.split('/').any(|part| part.is_empty() || matches!(part, "." | "..")) || component.contains(['\\', '\0']) {
             return Err(at(&plugin.component, "component", "it is a path inside the folder, without `.` and `..`".to_owned()));
         }
+        if component == FILE {
+            return Err(at(&plugin.component, "component", "it is the manifest itself".to_owned()));
+        }
         let world = plugin.kind.as_ref().map(|kind| {
             let known = KINDS.iter().find(|(name, _)| name == kind.get_ref());
             known.map(|(_, world)| *world).ok_or_else(|| {
@@ -288,6 +291,7 @@ mod tests {
             (GOOD.replace("\"a\"", "\"A\""), 2, "plugin.name"),
             (GOOD.replace("a.wasm", "../a.wasm"), 4, "plugin.component"),
             (GOOD.replace("a.wasm", "/a.wasm"), 4, "plugin.component"),
+            (GOOD.replace("a.wasm", "plugin.toml"), 4, "plugin.component"),
             (format!("{GOOD}nme = 1\n"), 5, "nme"),
             (format!("{GOOD}[capabilities]\nfs = [{{ path = \"/a\", access = \"read\", why = \"\" }}]\n"), 6, "capabilities.fs"),
             (format!("{GOOD}[capabilities]\nfs = [{{ path = \"@workspace\", access = \"exec\", why = \"\" }}]\n"), 6, "capabilities.fs"),

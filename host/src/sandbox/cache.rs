@@ -96,9 +96,10 @@ impl CodeCache {
         Some((component, stamp))
     }
 
-    /// What is known of a component's file: its digest and its code, where neither has changed since they were checked.
-    pub(crate) fn load_known(&self, engine: &Engine, file: &Stamp) -> Option<(WasmDigest, Component)> {
-        let kept = self.read(&self.stamp_path(engine, file))?;
+    /// What is known of a component's file: its digest and its code, where neither has changed since they were checked. Where it
+    /// might be a core module, that was allowed then too.
+    pub(crate) fn load_known(&self, engine: &Engine, file: &Stamp, modules: bool) -> Option<(WasmDigest, Component)> {
+        let kept = self.read(&self.stamp_path(engine, file, modules))?;
         let kept = kept.strip_prefix(file.bytes().as_slice())?;
         let (digest, code) = kept.split_first_chunk::<32>()?;
         let (component, _) = self.load_code(engine, digest, Some(code))?;
@@ -107,16 +108,17 @@ impl CodeCache {
 
     /// Remembers the digest of a component's file and that its code was checked. Files that changed a moment ago are not
     /// remembered: their next change might not show.
-    pub(crate) fn know(&self, engine: &Engine, file: &Stamp, wasm: &WasmDigest) {
+    pub(crate) fn know(&self, engine: &Engine, file: &Stamp, modules: bool, wasm: &WasmDigest) {
         let code = open_own(&self.path(engine, wasm, CODE)).and_then(|(code, _)| Stamp::of(&code).ok());
         if let Some(code) = code.filter(|code| code.is_settled() && file.is_settled()) {
-            self.write(&self.stamp_path(engine, file), &[file.bytes().as_slice(), wasm, &code.bytes()].concat());
+            self.write(&self.stamp_path(engine, file, modules), &[file.bytes().as_slice(), wasm, &code.bytes()].concat());
         }
     }
 
-    fn stamp_path(&self, engine: &Engine, file: &Stamp) -> PathBuf {
+    fn stamp_path(&self, engine: &Engine, file: &Stamp, modules: bool) -> PathBuf {
         let [device, inode] = file.file();
-        self.folder.join(format!("{device:016x}{inode:016x}-{:016x}.{STAMP}", settings(engine)))
+        let may = if modules { "m" } else { "" };
+        self.folder.join(format!("{device:016x}{inode:016x}{may}-{:016x}.{STAMP}", settings(engine)))
     }
 
     /// Keeps compiled code. A cache that cannot be written is no error: the code is compiled again next time.
@@ -267,18 +269,19 @@ mod tests {
         let path = temp.path().join("component");
         std::fs::write(&path, "first").unwrap();
         let stamp = || Stamp::of(&std::fs::File::open(&path).unwrap()).unwrap();
-        cache.know(&engine, &stamp(), &code);
-        assert!(cache.load_known(&engine, &stamp()).is_none(), "it changed a moment ago");
+        cache.know(&engine, &stamp(), false, &code);
+        assert!(cache.load_known(&engine, &stamp(), false).is_none(), "it changed a moment ago");
         // The system alone sets the time of a change, so there is nothing but to wait.
         while !stamp().is_settled() {
             std::thread::sleep(Duration::from_millis(100));
         }
-        cache.know(&engine, &stamp(), &code);
-        assert_eq!(cache.load_known(&engine, &stamp()).unwrap().0, code);
+        cache.know(&engine, &stamp(), false, &code);
+        assert_eq!(cache.load_known(&engine, &stamp(), false).unwrap().0, code);
+        assert!(cache.load_known(&engine, &stamp(), true).is_none(), "nobody asked whether it may be a core module");
         let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
         std::fs::write(&path, "other").unwrap();
         std::fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
-        assert!(cache.load_known(&engine, &stamp()).is_none(), "only the time of its change tells");
+        assert!(cache.load_known(&engine, &stamp(), false).is_none(), "only the time of its change tells");
     }
 
     #[test]

@@ -148,7 +148,9 @@ enum Ended {
 #[must_use]
 pub fn compiler_main(arguments: &[String]) -> ExitCode {
     let refuse = |why: &dyn std::fmt::Display| {
-        let _ = std::io::stderr().write_all(why.to_string().as_bytes());
+        // A longer one fills the pipe while its reader waits for the other to end; and it may quote names of the component.
+        let why = why.to_string();
+        let _ = std::io::stderr().write_all(why.as_bytes().get(..SENTENCE as usize).unwrap_or(why.as_bytes()));
         ExitCode::FAILURE
     };
     let [cpu, memory, parent] = arguments else { return refuse(&"it is run by palisade itself") };

@@ -110,7 +110,7 @@ impl Sandbox {
         }
         let shards = self.shards(file.size())?;
         let engine = &shards.get(0).engine;
-        let (digest, component) = match self.cache.as_ref().and_then(|cache| cache.load_known(engine, &stamp)) {
+        let (digest, component) = match self.cache.as_ref().and_then(|cache| cache.load_known(engine, &stamp, world.takes_modules())) {
             Some(known) => known,
             None => {
                 let wasm = file.read().map_err(|e| refuse(e.to_string()))?;
@@ -126,7 +126,7 @@ impl Sandbox {
                     }
                 };
                 if let Some(cache) = &self.cache {
-                    cache.know(engine, &stamp, &digest);
+                    cache.know(engine, &stamp, world.takes_modules(), &digest);
                 }
                 (digest, component)
             }

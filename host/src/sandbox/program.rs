@@ -20,10 +20,11 @@ use base64::engine::general_purpose::STANDARD;
 use palisade_policy::{Limit, Limits};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::Store;
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi::p2::pipe::{MemoryInputPipe, MemoryOutputPipe};
@@ -144,7 +145,9 @@ struct Program {
     arguments: Arc<[u8]>,
     reach: Reach,
     /// There once the call has its place: those that wait take no room on the disk.
-    folder: Arc<OnceLock<OfACall>>,
+    folder: Arc<OnceLock<Made>>,
+    /// Taken as long as the folder is there, also where nobody waits for it any more.
+    busy: Arc<Semaphore>,
     stdout: MemoryOutputPipe,
     stderr: MemoryOutputPipe,
 }
@@ -163,15 +166,22 @@ impl Prepared {
             return Report::failed(Failure::new(Kind::Internal, "there is no place for its working folder"));
         };
         let pipe = || MemoryOutputPipe::new(limits.size(Limit::Result));
-        let folder = Arc::default();
+        let (folder, busy) = (Arc::default(), Arc::new(Semaphore::new(1)));
         let (stdout, stderr, reach) = (pipe(), pipe(), reach.clone());
         let state = State::program(&reach, limits, run.clone(), self.stuck());
-        let program = Program { name, below, arguments, reach, folder: Arc::clone(&folder), stdout, stderr };
+        let program = Program { name, below, arguments, reach, folder: Arc::clone(&folder), busy: busy.clone(), stdout, stderr };
         let report = self.enter(program, state, limits, time, run).await;
-        // What it wrote may be much, and takes as long to remove.
+        // What it wrote may be much, and takes as long to remove. One that is still being made when the time is over is waited for.
         let _ = tokio::task::spawn_blocking(move || drop(folder)).await;
+        let _ = busy.acquire().await;
         report
     }
+}
+
+/// The folder of a call; removed before another may take its place.
+struct Made {
+    folder: OfACall,
+    _busy: OwnedSemaphorePermit,
 }
 
 struct Read {
@@ -180,8 +190,13 @@ struct Read {
     given: BTreeMap<String, Vec<u8>>,
 }
 
-fn make(below: &Path, arguments: &[u8]) -> Result<(OfACall, Read), Failure> {
+fn make(below: &Path, arguments: &[u8], limits: &Limits) -> Result<(OfACall, Read), Failure> {
     let read = read(arguments).map_err(|why| Failure::new(Kind::ToolFailed, why))?;
+    let folders: HashSet<&Path> = read.given.keys().flat_map(|path| Path::new(path).ancestors().skip(1)).collect();
+    let (count, most) = ((read.given.len() + folders.len()) as u64, limits.get(Limit::WrittenFiles));
+    if count > most {
+        return Err(Failure::new(Kind::ToolFailed, format!("it is given {count} files and folders; the limit `written_files` is {most}")));
+    }
     let io = |why: String| Failure::new(Kind::Io, format!("its working folder: {why}"));
     let folder = OfACall::make(below).map_err(io)?;
     for (path, bytes) in &read.given {
@@ -221,11 +236,13 @@ impl Entry for Program {
     async fn enter(&self, linked: &Linked, store: &mut Store<State>, limits: &Limits) -> wasmtime::Result<Result<Vec<Content>, Failure>> {
         let Linked::Program(linked) = linked else { return Ok(Err(Failure::new(Kind::Internal, "the component is no program"))) };
         let (below, arguments) = (self.below.clone(), self.arguments.clone());
-        let (folder, Read { mut args, stdin, given }) = match tokio::task::spawn_blocking(move || make(&below, &arguments)).await? {
+        let (room, busy) = (limits.clone(), self.busy.clone().acquire_owned().await?);
+        let make = move || make(&below, &arguments, &room).map(|(folder, read)| (Made { folder, _busy: busy }, read));
+        let (made, Read { mut args, stdin, given }) = match tokio::task::spawn_blocking(make).await? {
             Ok(made) => made,
             Err(failure) => return Ok(Err(failure)),
         };
-        let folder = self.folder.get_or_init(|| folder).path().to_owned();
+        let folder = self.folder.get_or_init(|| made).folder.path().to_owned();
         args.insert(0, self.name.clone());
         let (stdout, stderr) = (self.stdout.clone(), self.stderr.clone());
         let streams = Streams { args, stdin: MemoryInputPipe::new(stdin), stdout, stderr };

@@ -20,15 +20,18 @@ use palisade_policy::{Limit, Limits};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use types::{Room, Type};
+use values::Memory;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{ComponentExportIndex, InstancePre, Val};
 use wasmtime::{Engine, Store};
 
-/// Most functions that are looked at: a source has far fewer tools.
-const MOST: usize = 1024;
+/// Most functions that are looked at: a source has no more tools.
+const MOST: usize = 256;
 /// The engine keeps each byte of a result in some forty of its own. This many times the limit of a result is what it may
 /// take for one while it is read, so that a list of bytes may have a fifth of the limit.
 const ROOM: usize = 8;
+/// Of flags it counts the letters, and keeps some sixty bytes for each.
+const FLAGS: usize = 8;
 
 /// The functions of a component, linked.
 pub(crate) struct Functions {
@@ -51,7 +54,7 @@ impl Functions {
     /// # Errors
     /// One sentence: there is none that can be called.
     pub(super) fn new(pre: InstancePre<State>) -> Result<Self, String> {
-        let mut found = Found::default();
+        let mut found = Found { by_name: BTreeMap::new(), refused: Vec::new(), seen: 0, room: Room::of_a_component() };
         let component = pre.component().clone();
         let engine = component.engine();
         for (name, export) in component.component_type().exports(engine) {
@@ -108,7 +111,7 @@ impl Functions {
             return Ok(Err(Failure::new(Kind::Internal, "the component has no such function")));
         };
         let given = match serde_json::from_str(arguments) {
-            Ok(Value::Object(given)) => values::fields(&function.params, &given),
+            Ok(Value::Object(given)) => values::fields(&function.params, &given, &mut Memory::default()),
             _ => Err("they are not a JSON object".to_owned()),
         };
         let params: Vec<Val> = match given {
@@ -116,7 +119,9 @@ impl Functions {
             // The schema accepts what converts, so this is for numbers that only a float between types tells apart.
             Err(why) => return Ok(Err(Failure::new(Kind::ToolFailed, format!("the arguments do not fit: {why}")))),
         };
-        store.set_hostcall_fuel(limits.size(Limit::Result).max(limits.size(Limit::Arguments)).saturating_mul(ROOM));
+        let most = limits.size(Limit::Result).max(limits.size(Limit::Arguments));
+        let flags = function.result.as_ref().is_some_and(Type::has_flags);
+        store.set_hostcall_fuel(if flags { most / FLAGS } else { most.saturating_mul(ROOM) });
         let instance = self.pre.instantiate_async(&mut *store).await?;
         let Some(func) = instance.get_func(&mut *store, function.index) else {
             return Ok(Err(Failure::new(Kind::Internal, "the component has lost a function")));
@@ -124,7 +129,7 @@ impl Functions {
         let mut results = vec![Val::Bool(false); usize::from(function.result.is_some())];
         func.call_async(&mut *store, &params, &mut results).await?;
         let answered = match (&function.result, results.pop()) {
-            (Some(ty), Some(value)) => content(ty, value),
+            (Some(ty), Some(value)) => content(ty, value, limits),
             _ => Ok(None),
         };
         Ok(answered.and_then(|content| checked(content.into_iter().collect(), limits)))
@@ -132,41 +137,40 @@ impl Functions {
 }
 
 /// What a value is as a result of a call.
-fn content(ty: &Type, value: Val) -> Result<Option<plugin::Content>, Failure> {
-    let broken = || Failure::new(Kind::Internal, "a result is not of its type");
+fn content(ty: &Type, value: Val, limits: &Limits) -> Result<Option<plugin::Content>, Failure> {
+    let large = |why: String| Failure::new(Kind::LimitOutput, why);
+    let mut memory = Memory::default();
     match (ty, value) {
         (Type::Result(ok, _), Val::Result(Ok(value))) => match (ok, value) {
-            (Some(ty), Some(value)) => plain(ty, *value).ok_or_else(broken).map(Some),
+            (Some(ty), Some(value)) => plain(ty, *value, &mut memory).map_err(large).map(Some),
             _ => Ok(None),
         },
-        (Type::Result(_, error), Val::Result(Err(value))) => Err(Failure::new(
-            Kind::ToolFailed,
-            match (error, value) {
-                (_, Some(value)) if matches!(*value, Val::String(_)) => {
-                    if let Val::String(text) = *value {
-                        text
-                    } else {
-                        String::new()
-                    }
-                }
-                (Some(ty), Some(value)) => values::json(ty, &value).ok_or_else(broken)?.to_string(),
+        (Type::Result(_, error), Val::Result(Err(value))) => {
+            let message = match (error, value.map(|value| *value)) {
+                (_, Some(Val::String(text))) => text,
+                (Some(ty), Some(value)) => values::json(ty, &value, &mut memory).map_err(large)?.to_string(),
                 _ => "it reports an error, and not which".to_owned(),
-            },
-        )),
-        (ty, value) => plain(ty, value).ok_or_else(broken).map(Some),
+            };
+            let most = limits.size(Limit::Result);
+            if message.len() > most {
+                return Err(large(format!("its error has {} bytes; the limit of a result is {most}", message.len())));
+            }
+            Err(Failure::new(Kind::ToolFailed, message))
+        }
+        (ty, value) => plain(ty, value, &mut memory).map_err(large).map(Some),
     }
 }
 
 /// A text is text, bytes are bytes, a record is JSON, and anything else the one field of such.
-fn plain(ty: &Type, value: Val) -> Option<plugin::Content> {
-    Some(match (ty, value) {
+fn plain(ty: &Type, value: Val, memory: &mut Memory) -> Result<plugin::Content, String> {
+    Ok(match (ty, value) {
         (Type::String, Val::String(text)) => plugin::Content::Text(text),
         (Type::Bytes, Val::List(items)) => {
-            let bytes = items.into_iter().map(|item| if let Val::U8(byte) = item { Some(byte) } else { None });
-            plugin::Content::Blob(plugin::Blob { mime: "application/octet-stream".to_owned(), data: bytes.collect::<Option<_>>()? })
+            let bytes = items.into_iter().filter_map(|item| if let Val::U8(byte) = item { Some(byte) } else { None });
+            plugin::Content::Blob(plugin::Blob { mime: "application/octet-stream".to_owned(), data: bytes.collect() })
         }
-        (Type::Record(_), value) => plugin::Content::Json(values::json(ty, &value)?.to_string()),
-        (ty, value) => plugin::Content::Json(json!({"result": values::json(ty, &value)?}).to_string()),
+        (Type::Record(_), value) => plugin::Content::Json(values::json(ty, &value, memory)?.to_string()),
+        (ty, value) => plugin::Content::Json(json!({"result": values::json(ty, &value, memory)?}).to_string()),
     })
 }
 
@@ -200,11 +204,11 @@ impl Function {
     }
 }
 
-#[derive(Default)]
 struct Found {
     by_name: BTreeMap<String, Function>,
     refused: Vec<(String, String)>,
     seen: usize,
+    room: Room,
 }
 
 impl Found {
@@ -214,7 +218,9 @@ impl Found {
             return Err(format!("it exports more than {MOST} functions"));
         }
         let name = tool_name(own, interface);
-        let read = || {
+        let given = self.room.of_a_signature();
+        let mut room = given;
+        let read = |room: &mut Room| {
             if own.starts_with('[') {
                 return Err("it belongs to a resource, which lives in one instance".to_owned());
             }
@@ -222,14 +228,17 @@ impl Found {
                 return Err("it is an async function of WASI 0.3".to_owned());
             }
             let index = index.ok_or("the engine does not find it")?;
-            let mut room = Room::of_a_signature();
-            let param = |(name, ty): (&str, _)| Ok::<_, String>((name.to_owned(), Type::read(&ty, &mut room)?));
+            let interface = interface.map(|name| room.name(name)).transpose()?;
+            let own = room.name(own)?;
+            let param = |(name, ty): (&str, _)| Ok::<_, String>((room.name(name)?, Type::read(&ty, room)?));
             let params = ty.params().map(param).collect::<Result<Vec<_>, _>>()?;
-            let result = ty.results().next().map(|ty| Type::read(&ty, &mut room)).transpose()?;
-            Ok(Function { own: own.to_owned(), interface: interface.map(str::to_owned), params, result, index })
+            let result = ty.results().next().map(|ty| Type::read(&ty, room)).transpose()?;
+            Ok(Function { own, interface, params, result, index })
         };
-        match read() {
-            Err(why) => self.refused.push((name, why)),
+        let read = read(&mut room);
+        self.room.without(given, room);
+        match read {
+            Err(why) => self.refused.push((crate::clean::line(&name, crate::clean::NAME), why)),
             Ok(_) if self.by_name.contains_key(&name) || self.refused.iter().any(|(refused, _)| *refused == name) => {
                 self.by_name.remove(&name);
                 self.refused.push((name, "two of its functions would be the tool of this name".to_owned()));

@@ -1,9 +1,21 @@
 use super::types::{Int, NOT_FINITE, Type, object};
-use super::values::{fields, json, value};
+use super::values::{self, Memory};
 use crate::schema::Schema;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use wasmtime::component::Val;
+
+fn value(ty: &Type, given: &Value) -> Result<Val, String> {
+    values::value(ty, given, &mut Memory::default())
+}
+
+fn json(ty: &Type, given: &Val) -> Option<Value> {
+    values::json(ty, given, &mut Memory::default()).ok()
+}
+
+fn fields(types: &[(String, Type)], given: &Map<String, Value>) -> Result<Vec<(String, Val)>, String> {
+    values::fields(types, given, &mut Memory::default())
+}
 
 const INTS: [Int; 8] = [Int::S8, Int::U8, Int::S16, Int::U16, Int::S32, Int::U32, Int::S64, Int::U64];
 
@@ -45,7 +57,7 @@ fn types() -> impl Strategy<Value = Type> {
     })
 }
 
-fn values(ty: &Type) -> BoxedStrategy<Val> {
+fn any_value(ty: &Type) -> BoxedStrategy<Val> {
     let many = |strategy: BoxedStrategy<Val>| proptest::collection::vec(strategy, 0..4);
     let each = |types: Vec<BoxedStrategy<Val>>| types;
     match ty {
@@ -63,10 +75,10 @@ fn values(ty: &Type) -> BoxedStrategy<Val> {
         Type::Char => any::<char>().prop_map(Val::Char).boxed(),
         Type::String => any::<String>().prop_map(Val::String).boxed(),
         Type::Bytes => many(any::<u8>().prop_map(Val::U8).boxed()).prop_map(Val::List).boxed(),
-        Type::List(ty) => many(values(ty)).prop_map(Val::List).boxed(),
+        Type::List(ty) => many(any_value(ty)).prop_map(Val::List).boxed(),
         Type::Map(key, ty) => {
             let unique = **key == Type::String;
-            proptest::collection::vec((values(key), values(ty)), 0..4)
+            proptest::collection::vec((any_value(key), any_value(ty)), 0..4)
                 .prop_map(move |mut entries| {
                     if unique {
                         entries.sort_by_key(|(key, _)| format!("{key:?}"));
@@ -78,22 +90,22 @@ fn values(ty: &Type) -> BoxedStrategy<Val> {
         }
         Type::Record(types) => {
             let names: Vec<String> = types.iter().map(|(name, _)| name.clone()).collect();
-            let each = each(types.iter().map(|(_, ty)| values(ty)).collect());
+            let each = each(types.iter().map(|(_, ty)| any_value(ty)).collect());
             each.prop_map(move |items| Val::Record(names.iter().cloned().zip(items).collect())).boxed()
         }
-        Type::Tuple(types) => each(types.iter().map(values).collect()).prop_map(Val::Tuple).boxed(),
+        Type::Tuple(types) => each(types.iter().map(any_value).collect()).prop_map(Val::Tuple).boxed(),
         Type::Variant(cases) => proptest::sample::select(cases.clone())
             .prop_flat_map(|(name, ty)| match ty {
                 None => Just(Val::Variant(name, None)).boxed(),
-                Some(ty) => values(&ty).prop_map(move |item| Val::Variant(name.clone(), Some(Box::new(item)))).boxed(),
+                Some(ty) => any_value(&ty).prop_map(move |item| Val::Variant(name.clone(), Some(Box::new(item)))).boxed(),
             })
             .boxed(),
         Type::Enum(names) => proptest::sample::select(names.clone()).prop_map(Val::Enum).boxed(),
-        Type::Option(ty) => proptest::option::of(values(ty)).prop_map(|item| Val::Option(item.map(Box::new))).boxed(),
+        Type::Option(ty) => proptest::option::of(any_value(ty)).prop_map(|item| Val::Option(item.map(Box::new))).boxed(),
         Type::Result(ok, error) => {
             let side = |ty: &Option<Box<Type>>| match ty {
                 None => Just(None).boxed(),
-                Some(ty) => values(ty).prop_map(|item| Some(Box::new(item))).boxed(),
+                Some(ty) => any_value(ty).prop_map(|item| Some(Box::new(item))).boxed(),
             };
             prop_oneof![side(ok).prop_map(|item| Val::Result(Ok(item))), side(error).prop_map(|item| Val::Result(Err(item)))].boxed()
         }
@@ -103,7 +115,7 @@ fn values(ty: &Type) -> BoxedStrategy<Val> {
 
 fn a_type_with_a_value() -> impl Strategy<Value = (Type, Val)> {
     types().prop_flat_map(|ty| {
-        let value = values(&ty);
+        let value = any_value(&ty);
         (Just(ty), value)
     })
 }
@@ -243,4 +255,48 @@ fn arguments_that_are_missing_or_too_many_are_named() {
     assert_eq!(of(json!({})), Err("`name` is missing".to_owned()));
     assert_eq!(of(json!({"name": "Ada", "other": 1})), Err("there is no `other`".to_owned()));
     assert_eq!(of(json!({"name": 1})), Err("it is not a value of string".to_owned()));
+}
+
+#[test]
+fn values_that_would_take_much_of_the_host_are_refused_before_they_do() {
+    let options = Type::Record((0..190).map(|i| (format!("f{i}"), Type::Option(Box::new(Type::Bool)))).collect());
+    let many = Value::Array(vec![json!({}); 20_000]);
+    let refused = value(&Type::List(Box::new(options)), &many).unwrap_err();
+    assert_eq!(refused, "its values take more than 48 MiB of the host");
+    let flags = Type::Flags((0..32).map(|i| format!("f{i}")).collect());
+    let set = Val::Flags((0..32).map(|i| format!("f{i}")).collect());
+    assert!(json(&flags, &set).is_some());
+    assert!(json(&Type::List(Box::new(flags)), &Val::List(vec![set; 20_000])).is_none());
+}
+
+#[test]
+fn an_error_is_bounded_as_a_result_is() {
+    let ty = Type::Result(None, Some(Box::new(Type::String)));
+    let of = |size: usize| {
+        let error = Val::Result(Err(Some(Box::new(Val::String("x".repeat(size))))));
+        super::content(&ty, error, &palisade_policy::Limits::default()).unwrap_err().kind
+    };
+    assert_eq!(of(4 << 20), crate::error::Kind::ToolFailed);
+    assert_eq!(of((4 << 20) + 1), crate::error::Kind::LimitOutput);
+}
+
+#[test]
+fn names_take_room_of_their_signature_and_of_the_component() {
+    let mut all = super::types::Room::of_a_component();
+    let mut signatures = 0;
+    loop {
+        let given = all.of_a_signature();
+        let mut room = given;
+        let mut names = 0;
+        while room.name(&"n".repeat(1016)).is_ok() {
+            names += 1;
+        }
+        if names == 0 {
+            break;
+        }
+        assert_eq!(names, 32);
+        all.without(given, room);
+        signatures += 1;
+    }
+    assert_eq!(signatures, 32);
 }

@@ -21,8 +21,13 @@ use wasmtime::component::types as engine;
 
 /// Deepest nesting of a type.
 const DEPTH: usize = 24;
-/// Most types in one signature, each counted where it is used: a type of doubled types grows with every level.
+/// Most types in one signature, and in all of a component, each counted where it is used: a type of doubled types grows with
+/// every level.
 const MOST: usize = 1000;
+const ALL: usize = 20_000;
+/// Most bytes of names in one signature, and in all of a component, counted alike: an `enum` may have thousands of long ones.
+const NAMES: usize = 32 * 1024;
+const ALL_NAMES: usize = 1024 * 1024;
 /// Longest description of a type, in bytes.
 const NAME: usize = 160;
 /// Base64 as it is read: padded, and with nothing left over.
@@ -111,22 +116,44 @@ impl Int {
     }
 }
 
-/// How much of a signature was read.
+/// How much may still be read, of a signature and of a component.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Room {
-    left: usize,
+    types: usize,
+    names: usize,
 }
 
 impl Room {
-    pub(super) fn of_a_signature() -> Self {
-        Self { left: MOST }
+    pub(super) fn of_a_component() -> Self {
+        Self { types: ALL, names: ALL_NAMES }
+    }
+
+    /// For one signature, of what is left.
+    pub(super) fn of_a_signature(self) -> Self {
+        Self { types: self.types.min(MOST), names: self.names.min(NAMES) }
+    }
+
+    /// Without what a signature took of its room.
+    pub(super) fn without(&mut self, given: Self, left: Self) {
+        self.types -= given.types - left.types;
+        self.names -= given.names - left.names;
     }
 
     fn take(&mut self, depth: usize) -> Result<(), String> {
         if depth > DEPTH {
             return Err(format!("its types are nested deeper than {DEPTH}"));
         }
-        self.left = self.left.checked_sub(1).ok_or_else(|| format!("its types have more than {MOST} parts"))?;
+        self.types =
+            self.types.checked_sub(1).ok_or_else(|| format!("its types have more than {MOST} parts, or those of all functions {ALL}"))?;
         Ok(())
+    }
+
+    /// A name, which takes a little also where it is short.
+    pub(super) fn name(&mut self, name: &str) -> Result<String, String> {
+        let left = self.names.checked_sub(name.len() + 8);
+        self.names =
+            left.ok_or_else(|| format!("the names in its types have more than {NAMES} bytes, or those of all functions {ALL_NAMES}"))?;
+        Ok(name.to_owned())
     }
 }
 
@@ -142,8 +169,10 @@ impl Type {
     fn at(given: &engine::Type, room: &mut Room, depth: usize) -> Result<Self, String> {
         use engine::Type as Given;
         room.take(depth)?;
+        fn names<'n>(names: impl Iterator<Item = &'n str>, room: &mut Room) -> Result<Vec<String>, String> {
+            names.map(|name| room.name(name)).collect()
+        }
         let mut below = |ty: &Given| Self::at(ty, room, depth + 1);
-        let names = |names: &mut dyn Iterator<Item = &str>| names.map(str::to_owned).collect::<Vec<_>>();
         Ok(match given {
             Given::Bool => Self::Bool,
             Given::S8 => Self::Int(Int::S8),
@@ -164,25 +193,41 @@ impl Type {
             },
             Given::Map(map) => Self::Map(Box::new(below(&map.key())?), Box::new(below(&map.value())?)),
             Given::Record(record) => {
-                let fields = record.fields().map(|field| Ok((field.name.to_owned(), below(&field.ty)?)));
+                let fields = record.fields().map(|field| Ok((room.name(field.name)?, Self::at(&field.ty, room, depth + 1)?)));
                 Self::Record(fields.collect::<Result<_, String>>()?)
             }
             Given::Tuple(tuple) => Self::Tuple(tuple.types().map(|ty| below(&ty)).collect::<Result<_, _>>()?),
             Given::Variant(variant) => {
-                let cases = variant.cases().map(|case| Ok((case.name.to_owned(), case.ty.as_ref().map(&mut below).transpose()?)));
+                let ty = |ty: &Given, room: &mut Room| Self::at(ty, room, depth + 1);
+                let cases =
+                    variant.cases().map(|case| Ok((room.name(case.name)?, case.ty.as_ref().map(|given| ty(given, room)).transpose()?)));
                 Self::Variant(cases.collect::<Result<_, String>>()?)
             }
-            Given::Enum(one) => Self::Enum(names(&mut one.names())),
+            Given::Enum(one) => Self::Enum(names(one.names(), room)?),
             Given::Option(option) => Self::Option(Box::new(below(&option.ty())?)),
             Given::Result(result) => {
                 let mut side = |ty: Option<Given>| Ok::<_, String>(ty.as_ref().map(&mut below).transpose()?.map(Box::new));
                 Self::Result(side(result.ok())?, side(result.err())?)
             }
-            Given::Flags(flags) => Self::Flags(names(&mut flags.names())),
+            Given::Flags(flags) => Self::Flags(names(flags.names(), room)?),
             Given::Own(_) | Given::Borrow(_) => return Err("it passes a resource, which lives in one instance and has no JSON".to_owned()),
             Given::Future(_) | Given::Stream(_) | Given::ErrorContext => return Err("it passes a type of WASI 0.3".to_owned()),
             Given::FixedLengthList(_) => return Err("it passes a list of fixed length, which is not part of WASI 0.2".to_owned()),
         })
+    }
+
+    /// Whether a value of it may hold flags, of which the engine counts the names alone while it reads them.
+    pub(super) fn has_flags(&self) -> bool {
+        match self {
+            Self::Flags(_) => true,
+            Self::List(ty) | Self::Option(ty) => ty.has_flags(),
+            Self::Map(key, ty) => key.has_flags() || ty.has_flags(),
+            Self::Record(fields) => fields.iter().any(|(_, ty)| ty.has_flags()),
+            Self::Tuple(types) => types.iter().any(Self::has_flags),
+            Self::Variant(cases) => cases.iter().any(|(_, ty)| ty.as_ref().is_some_and(Self::has_flags)),
+            Self::Result(ok, error) => [ok, error].into_iter().flatten().any(|ty| ty.has_flags()),
+            _ => false,
+        }
     }
 
     /// Whether `null` is one of its values.
