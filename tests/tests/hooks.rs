@@ -252,27 +252,6 @@ fn while_it_is_served_the_user_ends_a_hook_at_once_and_the_workspace_keeps_its_g
 }
 
 #[test]
-fn a_tool_that_is_withdrawn_while_a_guard_thinks_does_not_run() {
-    let world = World::new();
-    let slow = "[limits]\nhook_time = \"50s\"\ntime = \"60s\"\n";
-    world.user_config(&(slow.to_owned() + &entry(&world, "second", "guard", "\"before-call\"", "")));
-    let stats = example("text-stats");
-    let component = std::fs::read(stats.join("text-stats.wasm")).unwrap();
-    world.plugin_at("workspace/plugins", "stats", &component, "");
-    world.write("workspace/palisade.toml", "[plugins]\ndirs = [\"plugins\"]\n");
-    world.palisade(&["trust", "--yes"]).expect(0);
-    let mut server = Server::start(&world, &["--profile", "trusted", "serve"]);
-    assert!(server.call("stats__count", &json!({"text": "a"})).contains("\"words\""));
-    let asked = server.send("tools/call", &json!({"name": "stats__count", "arguments": {"text": "second:wait"}}));
-    world.plugin_at("workspace/plugins", "stats", &component, "description = \"another\"\n");
-    server.hears("notifications/tools/list_changed");
-    let answer = server.answer(asked).unwrap();
-    let text = answer["content"][0]["text"].as_str().unwrap_or_default();
-    assert!(text.starts_with("stats/count was denied by the rule trust"), "{answer}");
-    server.close();
-}
-
-#[test]
 fn an_observer_hears_what_it_subscribed_to_in_order_and_changes_nothing() {
     let world = World::new();
     let all = "\"session-start\", \"prompt-submit\", \"before-call\", \"after-call\", \"call-denied\", \"session-end\"";

@@ -146,3 +146,25 @@ fn a_workspace_that_cannot_be_read_any_more_holds_up_nothing_of_the_users() {
         assert_eq!(server.tools(), ["text-stats__count"], "{broken}");
     }
 }
+
+#[test]
+fn a_tool_that_is_withdrawn_while_a_guard_thinks_does_not_run() {
+    let world = World::new();
+    let guard = world.plugin_at("hooks", "second", &guest("hook_second"), "");
+    let slow = "[limits]\nhook_time = \"50s\"\ntime = \"60s\"\n";
+    world.user_config(&format!("{slow}[[hooks]]\ndir = \"{}\"\nkind = \"guard\"\nevents = [\"before-call\"]\n", guard.display()));
+    let stats = example("text-stats");
+    let component = std::fs::read(stats.join("text-stats.wasm")).unwrap();
+    world.plugin_at("workspace/plugins", "stats", &component, "");
+    world.write("workspace/palisade.toml", "[plugins]\ndirs = [\"plugins\"]\n");
+    world.palisade(&["trust", "--yes"]).expect(0);
+    let mut server = Server::start(&world, &["--profile", "trusted", "serve"]);
+    assert!(server.call("stats__count", &json!({"text": "a"})).contains("\"words\""));
+    let asked = server.send("tools/call", &json!({"name": "stats__count", "arguments": {"text": "second:wait"}}));
+    world.plugin_at("workspace/plugins", "stats", &component, "description = \"another\"\n");
+    server.hears("notifications/tools/list_changed");
+    let answer = server.answer(asked).unwrap();
+    let text = answer["content"][0]["text"].as_str().unwrap_or_default();
+    assert!(text.starts_with("stats/count was denied by the rule trust"), "{answer}");
+    server.close();
+}
