@@ -19,6 +19,7 @@ mod host;
 mod json;
 mod lane;
 pub mod mcp;
+mod own;
 pub mod plugins;
 pub mod record;
 pub mod redact;

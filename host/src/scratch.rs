@@ -6,7 +6,7 @@
 //! Where the rule ends: what cannot be removed, such as in a folder that the server made unreadable, stays for the start
 //! after; how much a run writes while it lasts is not bounded here.
 
-use crate::config::{locked, make_folder};
+use crate::own::{locked, make_folder};
 use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags, RenameFlags, flock, open, openat, renameat_with, unlinkat};
 use rustix::io::Errno;
 use std::ffi::CString;
@@ -34,7 +34,7 @@ impl Scratch {
         let over = left_over(&all);
         let mut name = [0; 8];
         getrandom::fill(&mut name).map_err(|e| format!("random bytes: {e}"))?;
-        let folder = all.join(crate::config::hex(&name));
+        let folder = all.join(format!("{:016x}", u64::from_le_bytes(name)));
         make_folder(&folder).map_err(|e| e.message)?;
         let held = hold(&folder).ok_or_else(|| format!("{} cannot be held", folder.display()))?;
         if !over.is_empty() {

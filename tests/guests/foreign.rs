@@ -36,6 +36,7 @@ wit_bindgen::generate!({
             refuse: func(unit: unit) -> result<u8, shape>;
             nothing: func();
             bytes: func(count: u32) -> list<u8>;
+            %flags: func(count: u32) -> list<perms>;
             words: func(count: u32) -> list<string>;
             optional: func(text: option<string>) -> string;
             open: func() -> counter;
@@ -102,6 +103,10 @@ impl shapes::Guest for Foreign {
 
     fn bytes(count: u32) -> Vec<u8> {
         vec![7; count as usize]
+    }
+
+    fn flags(count: u32) -> Vec<shapes::Perms> {
+        vec![shapes::Perms::all(); count as usize]
     }
 
     fn words(count: u32) -> Vec<String> {

@@ -121,8 +121,8 @@ fn a_function_has_the_schema_of_its_types_and_one_that_passes_a_resource_is_name
     let (world, path) = world();
     let tools = palisade(&world, &path, &["tools"]).expect(0).json();
     let ids: Vec<&str> = tools["tools"].as_array().expect("tools").iter().filter_map(|tool| tool["id"].as_str()).collect();
-    let shapes =
-        ["bytes", "divide", "echo", "nothing", "optional", "refuse", "spin", "trap", "words"].map(|name| format!("foreign/shapes-{name}"));
+    let shapes = ["bytes", "divide", "echo", "flags", "nothing", "optional", "refuse", "spin", "trap", "words"]
+        .map(|name| format!("foreign/shapes-{name}"));
     let all: Vec<String> = [vec!["foreign/greet".to_owned()], shapes.to_vec(), vec!["foreign/shout-at".to_owned()]].concat();
     assert_eq!(ids, all);
     let tool = |id: &str| tools["tools"].as_array().expect("tools").iter().find(|tool| tool["id"] == id).expect("it is there").clone();
@@ -164,20 +164,48 @@ fn a_result_and_a_call_of_such_a_component_are_bounded_as_any_other() {
     assert_eq!(limited("shapes-spin", json!({})), "limit-time");
 }
 
-/// A component whose one function takes a type of doubled types, `levels` deep.
-fn doubled(levels: usize) -> Vec<u8> {
-    let types: String = (1..=levels).map(|n| format!("type t{n} = tuple<t{0}, t{0}>;\n", n - 1)).collect();
-    let wit =
-        format!("package test:doubled; interface deep {{ type t0 = u8;\n{types} take: func(it: t{levels}); }} world w {{ export deep; }}");
+/// A component whose one function takes a type of this WIT, which is more than can be passed in registers.
+fn taking(types: &str, last: &str) -> Vec<u8> {
+    let wit = format!("package test:large; interface deep {{ {types} take: func(it: {last}); }} world w {{ export deep; }}");
     let module = r#"(module (memory (export "memory") 1)
         (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 0))
-        (func (export "test:doubled/deep#take") (param i32)))"#;
+        (func (export "test:large/deep#take") (param i32)))"#;
     let mut module = wat::parse_str(module).expect("a module");
     let mut resolve = wit_parser::Resolve::default();
     let package = resolve.push_str("deep.wit", &wit).expect("a package");
     let world = resolve.select_world(&[package], None).expect("a world");
     wit_component::embed_component_metadata(&mut module, &resolve, world, wit_component::StringEncoding::UTF8).expect("metadata");
     wit_component::ComponentEncoder::default().module(&module).expect("a module").validate(true).encode().expect("a component")
+}
+
+/// Takes a type of doubled types, so many levels deep.
+fn doubled(levels: usize) -> Vec<u8> {
+    let types: String = (1..=levels).map(|n| format!("type t{n} = tuple<t{0}, t{0}>;\n", n - 1)).collect();
+    taking(&format!("type t0 = u8;\n{types}"), &format!("t{levels}"))
+}
+
+#[test]
+fn names_of_a_type_are_counted_wherever_they_are_used_and_too_many_make_no_tool() {
+    let world = World::new();
+    let names: Vec<String> = (0..60).map(|n| format!("n{n}-{}", "x".repeat(60))).collect();
+    let types = format!("enum many {{ {} }}\n", names.join(", "));
+    for (uses, fits) in [(3, true), (40, false)] {
+        let component = taking(&types, &format!("tuple<{}, {}>", vec!["many"; uses].join(", "), vec!["u8"; 20].join(", ")));
+        let path = world.write("components/foreign.wasm", component).display().to_string();
+        let status = palisade(&world, &path, &["status"]).expect(0).json();
+        assert_eq!(status["tools"], u8::from(fits), "{status}");
+        let reason = status["quarantined"][0]["reason"].as_str().unwrap_or_default();
+        assert!(fits || reason.contains("deep-take: the names in its types have more than 32768 bytes"), "{reason}");
+    }
+}
+
+#[test]
+fn flags_cost_what_the_engine_keeps_of_them() {
+    let (world, path) = world();
+    let few = call(&world, &path, "shapes-flags", &json!({"count": 2})).expect(0).json();
+    assert_eq!(few["content"][0]["value"]["result"], json!([["read", "write", "run-it"], ["read", "write", "run-it"]]));
+    let many = call(&world, &path, "shapes-flags", &json!({"count": 20_000})).expect(5).json();
+    assert_eq!(many["error"]["message"], "it passed more than 4.0 MiB at once");
 }
 
 #[test]

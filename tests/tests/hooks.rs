@@ -173,21 +173,6 @@ fn call_json_query(world: &World) -> Answer {
 }
 
 #[test]
-fn a_profile_that_withholds_hooks_opens_none_and_takes_no_guard_away() {
-    let world = guards(&["first"]);
-    world.plugin_at("workspace/plugins", "guest", &guest("guest"), "");
-    world.write("workspace/palisade.toml", "[plugins]\ndirs = [\"plugins\"]\n");
-    let echo = ["--format", "json", "--trust-workspace", "call", "guest/echo", "{\"text\": \"a\"}"];
-    let record = world.palisade(&echo).expect(3).json();
-    assert_eq!(record["denial"]["rule"], "guard");
-    assert!(record["denial"]["reason"].as_str().unwrap().ends_with("nothing of it was read, because the profile `untrusted` withholds it"));
-    assert_eq!(record["denial"]["remedy"], "--profile trusted");
-    world.palisade(&[&["--profile", "trusted"], &echo[..]].concat()).expect(0);
-    let status = world.palisade(&["--format", "json", "status"]).expect(0).json();
-    assert_eq!(status["init"]["session_hooks"], json!({"enabled": false, "reason": "the profile `untrusted` withholds it"}));
-}
-
-#[test]
 fn a_trusted_workspace_adds_guards_that_may_not_replace_and_moves_none_of_the_users() {
     let world = World::new();
     world.user_config(&entry(&world, "second", "guard", "\"before-call\"", ""));

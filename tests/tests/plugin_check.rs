@@ -372,7 +372,7 @@ fn a_program_and_a_component_of_its_own_world_are_checked_as_what_they_are() {
     let (code, document) = check(&world, &foreign, &[]);
     assert_eq!((code, document["kind"].as_str()), (7, Some("component")), "{document}");
     let no_tool = |name: &str| format!("definitions warn no-tool {name}");
-    let faults = ["shapes-spin", "shapes-trap", "shapes-words", "shapes-bytes"];
+    let faults = ["shapes-spin", "shapes-trap", "shapes-words", "shapes-bytes", "shapes-flags"];
     let found = found(&document);
     for name in ["shapes-[constructor]counter", "shapes-[method]counter.next", "shapes-open"] {
         assert!(found.contains(&no_tool(name)), "{found:?}");

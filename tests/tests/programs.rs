@@ -289,6 +289,33 @@ fn a_killed_host_leaves_a_folder_that_the_next_call_takes_away() {
 }
 
 #[test]
+fn a_call_that_ends_while_its_folder_is_made_leaves_none() {
+    let (world, path) = world();
+    let files: serde_json::Map<_, _> = (0..6000).map(|i| (format!("f{i}"), json!("x"))).collect();
+    let arguments = world.write("arguments", json!({"args": ["words"], "files": files}).to_string());
+    let run = |time: &str| {
+        world.user_config(&format!("[limits]\ntime = \"{time}\"\n"));
+        let mut command = with_own_cache(&world, &["--profile", "trusted", "--plugin", &path, "call", "program/run", "-"]);
+        command.stdin(std::fs::File::open(&arguments).expect("they are there"));
+        palisade_tests::answer(command)
+    };
+    run("30s").expect(0);
+    assert_eq!(folders(&world), [""; 0]);
+    // Over before its files are there, which takes longer wherever this runs.
+    run("25ms").expect(5);
+    assert_eq!(folders(&world), [""; 0]);
+}
+
+#[test]
+fn one_component_that_is_named_twice_is_found_once() {
+    let (world, path) = world();
+    let other = format!("{}/../programs/./program.wasm", world.workspace().display());
+    let answer =
+        world.palisade(&["--profile", "trusted", "--format", "json", "--plugin", &path, "--plugin", &other, "status"]).expect(0).json();
+    assert_eq!((&answer["tools"], &answer["quarantined"]), (&json!(1), &json!([])));
+}
+
+#[test]
 fn an_added_program_is_compiled_when_it_is_added_and_runs_by_its_name() {
     let (world, path) = world();
     let run = |args: &[&str]| palisade_tests::answer(with_own_cache(&world, args));

@@ -72,3 +72,30 @@ fn each_subsystem_is_true_in_a_trusted_profile_and_without_it_just_that_no_longe
     let denied = world.palisade(&["call", "guest/echo", "{\"text\": \"a\"}"]).expect(3);
     assert!(denied.stderr.contains("✗trust"), "{}", denied.stderr);
 }
+
+#[test]
+fn a_profile_that_withholds_hooks_opens_none_and_takes_no_guard_away() {
+    let world = World::new();
+    let hook = world.plugin_at("hooks", "first", &guest("hook_first"), "");
+    world.user_config(&format!("[[hooks]]\ndir = \"{}\"\nkind = \"guard\"\nevents = [\"before-call\"]\n", hook.display()));
+    world.plugin_at("workspace/plugins", "guest", &guest("guest"), "");
+    world.write("workspace/palisade.toml", "[plugins]\ndirs = [\"plugins\"]\n");
+    let echo = ["--format", "json", "--trust-workspace", "call", "guest/echo", "{\"text\": \"a\"}"];
+    let record = world.palisade(&echo).expect(3).json();
+    assert_eq!(record["denial"]["rule"], "guard");
+    assert!(record["denial"]["reason"].as_str().unwrap().ends_with("nothing of it was read, because the profile `untrusted` withholds it"));
+    assert_eq!(record["denial"]["remedy"], "--profile trusted");
+    world.palisade(&[&["--profile", "trusted"], &echo[..]].concat()).expect(0);
+    let status = world.palisade(&["--format", "json", "status"]).expect(0).json();
+    assert_eq!(status["init"]["session_hooks"], json!({"enabled": false, "reason": "the profile `untrusted` withholds it"}));
+}
+
+#[test]
+fn a_hook_is_a_hook_and_its_manifest_says_no_other_kind() {
+    let world = World::new();
+    let hook = world.plugin_at("hooks", "first", &guest("hook_first"), "kind = \"component\"\n");
+    world.user_config(&format!("[[hooks]]\ndir = \"{}\"\nkind = \"guard\"\nevents = [\"before-call\"]\n", hook.display()));
+    let status = world.palisade(&["--profile", "trusted", "--format", "json", "status"]).expect(0).json();
+    let reason = status["hooks_broken"][0]["reason"].as_str().unwrap_or_default();
+    assert!(reason.ends_with("hooks/first/plugin.toml: `plugin.kind` is of plugins, and not of hooks"), "{status}");
+}

@@ -35,7 +35,7 @@ impl Stage {
     pub(super) fn begin(folder: &Path, manifest: &[u8], component: &str) -> Result<Self, Error> {
         let place = folder.join(DIST);
         is_ours(&place)?;
-        sweep(folder);
+        crate::own::sweep(folder, UNFINISHED);
         let io = |e: std::io::Error| Error::io(format!("the folder {}", folder.display()), &e);
         let temp = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(folder).map_err(io)?;
         let below = temp.path().join(DIST);
@@ -108,16 +108,6 @@ fn is_ours(place: &Path) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-/// Takes away what killed processes left, an hour ago or more: a living one may still be at it.
-fn sweep(folder: &Path) {
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let old = entry.metadata().and_then(|m| m.modified()).is_ok_and(|t| t.elapsed().is_ok_and(|age| age.as_secs() > 3600));
-        if old && entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
-            let _ = std::fs::remove_dir_all(entry.path());
-        }
-    }
 }
 
 #[cfg(test)]

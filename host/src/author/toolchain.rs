@@ -207,6 +207,23 @@ async fn python(folder: &Path, sdk: &Sdk, compilers: &mut Compilers) -> Result<F
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Home;
+
+    #[test]
+    fn the_sdk_that_runs_is_ours_or_the_folders_own_and_none_of_a_folder_above() {
+        let temp = tempfile::tempdir().unwrap();
+        let home = Home::at(&temp.path().canonicalize().unwrap().join("home")).unwrap();
+        let sdk = Sdk::unpacked(&home).unwrap();
+        let folder = temp.path().join("above/plugin");
+        for planted in [temp.path().join("above/node_modules/palisade-sdk"), temp.path().join("own/node_modules/palisade-sdk")] {
+            std::fs::create_dir_all(&planted).unwrap();
+            std::fs::write(planted.join("build.js"), "").unwrap();
+        }
+        std::fs::create_dir(&folder).unwrap();
+        assert_eq!(linked_js(&folder, &sdk).unwrap(), std::fs::canonicalize(sdk.of(Language::JavaScript)).unwrap());
+        let own = temp.path().join("own");
+        assert_eq!(linked_js(&own, &sdk).unwrap(), std::fs::canonicalize(own.join("node_modules/palisade-sdk")).unwrap());
+    }
 
     #[test]
     fn a_version_of_node_is_read() {

@@ -6,6 +6,7 @@
 use super::home::read_private;
 use super::{Home, make_folder, shown};
 use crate::error::{Error, Kind};
+use crate::own::locked;
 use palisade_policy::{Grant, Origin};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -99,15 +100,6 @@ impl Consents {
         let text = format!("{{\"version\":{VERSION},\"grants\":[\n{}\n]}}\n", lines.join(",\n"));
         crate::files::write_whole(&kept.path, &[text.as_bytes()]).map_err(io)
     }
-}
-
-/// Waits until no other process changes the same; the lock ends with the value, or with the process.
-pub(crate) fn locked(path: &Path) -> Result<std::fs::File, Error> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let io = |e: std::io::Error| Error::io(format!("the lock {}", path.display()), &e);
-    let held = std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map_err(io)?;
-    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).map_err(|e| io(e.into()))?;
-    Ok(held)
 }
 
 /// Now, as files have it.

@@ -4,7 +4,8 @@
 //! user's base folder. One that is not is an error, because whoever can write there decides what runs.
 
 use crate::error::{Error, Kind};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use crate::own::{check_folder, make_folder, refuse};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
@@ -85,7 +86,7 @@ impl Home {
             return Ok(key);
         }
         // Two that start at once get one key, or what one of them protects is nothing to the other.
-        let _held = super::consent::locked(&self.state.join(KEY_LOCK))?;
+        let _held = crate::own::locked(&self.state.join(KEY_LOCK))?;
         if let Some(key) = read_key(&path) {
             return Ok(key);
         }
@@ -141,48 +142,6 @@ pub fn user_home() -> Option<&'static Path> {
         Some(resolve_existing(&home))
     });
     HOME.as_deref()
-}
-
-/// Makes a folder of Palisade's and all above it that are missing, for this user alone.
-///
-/// # Errors
-/// [`Kind::Io`] where it cannot be made, [`Kind::Config`] where it is not the user's alone.
-pub fn make_folder(folder: &Path) -> Result<(), Error> {
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    made.map_err(|e| Error::io(format!("the folder {}", folder.display()), &e))?;
-    check_folder(folder)
-}
-
-fn check_folder(folder: &Path) -> Result<(), Error> {
-    let what = format!("the folder {}", folder.display());
-    let Ok(meta) = std::fs::symlink_metadata(folder) else { return Ok(()) };
-    if !meta.is_dir() {
-        return Err(refuse(&what, "is a symlink or no folder"));
-    }
-    check_owner(&what, &meta)?;
-    // Whoever can write a folder above it can put another in its place, except where only owners may rename.
-    let others = |meta: &std::fs::Metadata| {
-        let foreign = meta.uid() != 0 && meta.uid() != rustix::process::geteuid().as_raw();
-        foreign || (meta.mode() & 0o002 != 0 && meta.mode() & 0o1000 == 0)
-    };
-    match folder.ancestors().skip(1).find(|above| std::fs::metadata(above).is_ok_and(|meta| others(&meta))) {
-        Some(above) => Err(refuse(&what, &format!("lies in {}, which others can change", above.display()))),
-        None => Ok(()),
-    }
-}
-
-pub(crate) fn check_owner(what: &str, meta: &std::fs::Metadata) -> Result<(), Error> {
-    if meta.uid() != rustix::process::geteuid().as_raw() {
-        return Err(refuse(what, "belongs to another user"));
-    }
-    if meta.mode() & 0o022 != 0 {
-        return Err(refuse(what, "can be written by others").hint("chmod go-w it, after looking at what is in it"));
-    }
-    Ok(())
-}
-
-fn refuse(what: &str, why: &str) -> Error {
-    Error::new(Kind::Config, format!("{what} {why}; Palisade reads and writes only what is this user's alone"))
 }
 
 /// The path with the links in its existing part resolved.

@@ -3,13 +3,13 @@
 //! The rule it keeps: what lies in the store is what was looked at when it was added, under the digest of its bytes; a
 //! version is there whole or not at all.
 
-use super::consent::locked;
 use super::home::read_private;
 use super::{Home, hex, make_folder, now};
 use crate::error::{Error, Kind};
+use crate::own::locked;
 use palisade_policy::Identity;
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 const FILE: &str = "installed.json";
 const LOCK: &str = "installed.lock";
@@ -118,7 +118,7 @@ pub fn store(home: &Home, plugin: &str, package: &Package) -> Result<(), Error> 
     let io = |e: std::io::Error| Error::io(format!("the plugin {plugin} in {}", folder(home).display()), &e);
     let above = folder(home).join(plugin);
     make_folder(&above)?;
-    sweep(&above);
+    crate::own::sweep(&above, UNFINISHED);
     let new = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(&above).map_err(io)?;
     let component = new.path().join(&package.name);
     make_folder(component.parent().unwrap_or(new.path()))?;
@@ -132,16 +132,6 @@ pub fn store(home: &Home, plugin: &str, package: &Package) -> Result<(), Error> 
     // It has another name now, so there is nothing to take away.
     let _ = new.keep();
     Ok(())
-}
-
-/// Takes away what killed processes left half copied, an hour ago or more: a living one may still be at it.
-fn sweep(folder: &Path) {
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let old = entry.metadata().and_then(|m| m.modified()).is_ok_and(|t| t.elapsed().is_ok_and(|age| age.as_secs() > 3600));
-        if old && entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
-            let _ = std::fs::remove_dir_all(entry.path());
-        }
-    }
 }
 
 /// Makes a version the one in use, and keeps a few before it.

@@ -22,11 +22,12 @@ mod stores;
 mod trust;
 mod trusted;
 
-pub(crate) use consent::locked;
+pub(crate) use crate::own::locked;
+pub use crate::own::make_folder;
 pub use consent::{Consent, Consents, now};
 pub(crate) use file::{LimitsTable, Placed, Source};
 pub(crate) use grants::Bounds;
-pub use home::{Home, make_folder, user_home};
+pub use home::{Home, user_home};
 pub(crate) use home::{read_private, resolve_existing};
 pub use hooks::{AllowedCommand, HookEntry, HookEvent};
 pub use lock::{LOCK_FILE, Locked};

@@ -1,9 +1,9 @@
 //! The bytes of the two config files, read only where nobody else decides what they are.
 
-use super::home::check_owner;
 use super::{FILE_MAX, Home, WORKSPACE_FILE, Workspace, user_home};
 use crate::error::{Error, Kind};
 use crate::files::{ReadError, read_open};
+use crate::own::check_owner;
 use std::path::{Path, PathBuf};
 
 /// Why no file of the workspace is read, where that is so.

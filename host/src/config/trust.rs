@@ -2,11 +2,11 @@
 //! workspace file names count. No profile answers the second, and no workspace file either of them.
 
 use super::file::{ConfigFile, Source};
-use super::home::check_owner;
 use super::trusted::{self, Files, TrustRecord};
 use super::{Home, Options, Scope, SourceDir, Workspace};
 use crate::clean;
 use crate::error::{Error, Kind};
+use crate::own::check_owner;
 use palisade_policy::{Init, InitReport, Origin, Profile, Subsystem};
 use std::sync::Arc;
 

@@ -156,9 +156,8 @@ impl Reach {
     /// The context in which definitions are read: fixed clocks, seeded random, nothing reachable. They stand at 0 but for a
     /// reviewer, who looks for what depends on them.
     pub(crate) fn sealed(seed: u8) -> WasiCtx {
-        let mut builder = WasiCtxBuilder::new();
-        builder.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
-        builder.wall_clock(Fixed(seed)).monotonic_clock(Fixed(seed)).insecure_random_seed(seed.into()).max_random_size(RANDOM_MAX);
+        let mut builder = Self::default().builder();
+        builder.wall_clock(Fixed(seed)).monotonic_clock(Fixed(seed)).insecure_random_seed(seed.into());
         builder
             .secure_random(wasmtime_wasi::random::Deterministic::new(vec![seed]))
             .insecure_random(wasmtime_wasi::random::Deterministic::new(vec![seed]));

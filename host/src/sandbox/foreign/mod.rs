@@ -116,7 +116,7 @@ impl Functions {
         };
         let params: Vec<Val> = match given {
             Ok(fields) => fields.into_iter().map(|(_, value)| value).collect(),
-            // The schema accepts what converts, so this is for numbers that only a float between types tells apart.
+            // The schema accepts what converts, so they are too large.
             Err(why) => return Ok(Err(Failure::new(Kind::ToolFailed, format!("the arguments do not fit: {why}")))),
         };
         let most = limits.size(Limit::Result).max(limits.size(Limit::Arguments));
