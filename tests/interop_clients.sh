@@ -55,6 +55,20 @@ with_python() {
   fi
 }
 
+# The inspector's client, on one connection.
+with_inspector_client() {
+  local era=$1 transport=$2 before
+  shift 2
+  before=$(cancelled)
+  if ! "$node" tests/interop_inspector.mjs "$packages/node_modules/@modelcontextprotocol/inspector" "$era" "$transport" "$@" >/dev/null 2>"$home/err"; then
+    bad "the inspector's client, $era, $transport: $(tail -n 12 "$home/err")"
+  elif [ "$(cancelled)" -le "$before" ]; then
+    bad "the inspector's client, $era, $transport: its cancelled call ran on"
+  else
+    ok "the inspector's client, $era, $transport: lists, calls every plugin, gets progress, cancels, sees the list change"
+  fi
+}
+
 # The inspector: one process for each request.
 with_inspector() {
   local era=$1 transport=$2 failed_at='' listed
@@ -126,13 +140,26 @@ else
 fi
 
 if [ -n "$node" ]; then
-  for era in legacy modern; do with_inspector "$era" stdio -e "PALISADE_HOME=$PALISADE_HOME" "$PALISADE" "${serving[@]}" serve; done
+  for era in legacy modern; do
+    comes
+    with_inspector "$era" stdio -e "PALISADE_HOME=$PALISADE_HOME" "$PALISADE" "${serving[@]}" serve
+    with_inspector_client "$era" stdio "$PALISADE" "${serving[@]}" serve
+  done
   if start_http --http 127.0.0.1:0; then
     for era in legacy modern; do
       with_inspector "$era" http "$url" --transport http --header "Authorization: Bearer $(cat "$PALISADE_HOME/state/serve.token")"
     done
     stop_http
   fi
+  # A server for each: what one client withdraws, the next one finds at the start.
+  for era in legacy modern; do
+    if start_http --http 127.0.0.1:0; then
+      with_inspector_client "$era" http "$url" "$PALISADE_HOME/state/serve.token"
+      stop_http
+    else
+      bad "the inspector's client, $era, over HTTP"
+    fi
+  done
 else
-  skip "the inspector needs Node 22 and npm (4 checks)"
+  skip "the inspector needs Node 22 and npm (8 checks)"
 fi
