@@ -39,5 +39,3 @@ pub use host::{Host, LoadOptions, POOL, ToolCall, code_cache};
 pub use palisade_policy as policy;
 pub use registry::{Left, Provider, Tool};
 pub use schema::Schema;
-#[doc(hidden)]
-pub use schema::warm as warm_schemas;

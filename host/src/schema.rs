@@ -29,14 +29,6 @@ const PLACES: u64 = 1 << 18;
 /// Longest value that is quoted in an error, in bytes.
 const QUOTED: usize = 200;
 
-/// Builds what every first check of a schema needs, on a thread of its own: it takes a millisecond, as long as all else
-/// that a cold call does before it. Who is about to call one tool says so first.
-pub fn warm() {
-    let build = || jsonschema::draft202012::meta::is_valid(&Value::Bool(true));
-    // Without the thread the first check does it.
-    let _ = std::thread::Builder::new().name("palisade-schema".to_owned()).spawn(build);
-}
-
 /// A schema within bounds.
 #[derive(Debug)]
 pub struct Schema {

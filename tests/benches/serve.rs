@@ -1,11 +1,13 @@
 //! What a client waits for `palisade serve`, over its pipes and over HTTP, beside the same tool as Node and Python servers.
 //!
-//! The peers are those of `make bench-peers`, which installs them; without them they are skipped, and that is said.
+//! The peers are those of `make bench-peers`, which installs them; without them they are skipped, and that is said. All are
+//! pinned alike: whoever asks to one processor, and each server, with all its threads, to another.
 
 use palisade_tests::bench::{figure, percentile};
 use palisade_tests::http::{OLD, Server};
 use palisade_tests::{World, example, root};
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -28,6 +30,9 @@ fn main() {
     }
     let world = World::new();
     let plugin = example("text-stats");
+    let processors = Processors::of_this_process();
+    // A process starts where its parent is, and stays there.
+    processors.move_to(1);
     let flags = ["--profile", "trusted", "--plugin", plugin.to_str().expect("text")];
     let mut served = vec![
         Peer { name: "stdio", way: Way::Lines(Lines::start(world.command(&[&flags[..], &["serve"]].concat()), "text-stats__count")) },
@@ -50,6 +55,7 @@ fn main() {
             None => println!("{name}: skipped, it is not installed; make bench-peers installs it"),
         }
     }
+    processors.move_to(0);
     served.iter_mut().for_each(|peer| drop(peer.times(1, WARM_UP)));
     for (flight, calls) in CALLS {
         let mut all: Vec<Vec<f64>> = vec![Vec::new(); served.len()];
@@ -70,6 +76,26 @@ fn main() {
             };
             figure(&format!("`tools/call`, {flight} in flight: {who}"), &format!("p50 {p50:.0} µs, p99 {p99:.0} µs{beside}"), goal);
         }
+    }
+}
+
+/// Those this process may use.
+struct Processors(Vec<usize>);
+
+impl Processors {
+    fn of_this_process() -> Self {
+        let all = sched_getaffinity(None).expect("the system says where this runs");
+        Self((0..CpuSet::MAX_CPU).filter(|cpu| all.is_set(*cpu)).collect())
+    }
+
+    /// Where there are not two, everything stays where it is.
+    fn move_to(&self, which: usize) {
+        if self.0.len() < 2 {
+            return;
+        }
+        let mut one = CpuSet::new();
+        one.set(self.0[which]);
+        sched_setaffinity(None, &one).expect("one of those it may use");
     }
 }
 

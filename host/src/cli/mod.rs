@@ -167,9 +167,6 @@ impl Context {
     /// A host for a single call: nothing is reserved that only many calls pay back. The process ends with it, and what the
     /// system takes back at once is not taken apart piece by piece.
     async fn one_shot(&self, only: Option<&str>) -> Result<&'static Host, Error> {
-        if only.is_some() {
-            palisade::warm_schemas();
-        }
         let compiler = compiler();
         let load = LoadOptions { allocator: Allocator::OnDemand, only, compiler: Some(&compiler), ..LoadOptions::default() };
         Ok(Box::leak(Box::new(self.host(load).await?)))
