@@ -5,7 +5,7 @@ use palisade::config::Options;
 use palisade::policy::{Limits, Verdict};
 use palisade::sandbox::{Allocator, Run, engine_config};
 use palisade_tests::bench::{call, figure, host, load_with, median, options, runtime, time};
-use palisade_tests::{World, example, guest, raw};
+use palisade_tests::{World, example, guest, raw, root};
 use std::hint::black_box;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -44,7 +44,25 @@ fn main() {
         warm(&runtime, &host, "text-stats/count", &format!(r#"{{"text":"{text}"}}"#), &count, large, ("", ""));
     }
     store_get(&runtime);
+    foreign(&runtime, &world);
     cold(&world);
+}
+
+/// The examples that bring the runtime of a language, where `make plugins-foreign` built them.
+fn foreign(runtime: &tokio::runtime::Runtime, world: &World) {
+    let cases = [("markdown/to-html", r##"{"text":"# hi"}"##), ("csv-stats/describe", r#"{"text":"a,b\n1,2\n3,4\n"}"#)];
+    for (id, arguments) in cases {
+        let name = id.split('/').next().expect("an id has two parts");
+        let plugin = root().join("target/plugins-foreign").join(name);
+        let component = plugin.join(name).with_extension("wasm");
+        if !component.exists() {
+            println!("{name}: skipped, it is not built; make plugins-foreign builds it");
+            continue;
+        }
+        let large = Allocator::Scanned(palisade::POOL);
+        let host = host(world, vec![plugin], 0, Allocator::Pool(palisade::POOL));
+        warm(runtime, &host, id, arguments, &component, large, ("", "at most 2000 µs"));
+    }
 }
 
 /// What a plugin waits for one value of its store: a call that gets many, less one that gets none.
@@ -119,6 +137,11 @@ fn warm(
     let mut linker = Linker::<State>::new(&engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker).expect("WASI");
     bindings::palisade::plugin::host::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state).expect("the host interface");
+    // Language runtimes import it whether or not a tool uses it, and none does here.
+    let mut store = linker.instance("palisade:plugin/store@0.1.0").expect("the store interface");
+    for function in ["get", "set", "delete", "swap", "keys"] {
+        store.func_new(function, |_, _, _, _| wasmtime::bail!("no tool here keeps anything")).expect("a function");
+    }
     let code = std::fs::read(component).expect("a component");
     let component = Component::new(&engine, code).expect("a component");
     let pre = bindings::PluginPre::new(linker.instantiate_pre(&component).expect("it links")).expect("a plugin");
