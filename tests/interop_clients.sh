@@ -40,7 +40,7 @@ stop_http() {
 }
 
 # How many calls of intruder/spin the audit log says were cancelled.
-cancelled() { "$PALISADE" audit show 2>/dev/null | grep -c 'intruder/spin: allow → .*cancelled'; }
+cancelled() { "$PALISADE" audit show --tool intruder/spin --limit 1000 2>/dev/null | grep -c 'allow → .*cancelled'; }
 
 with_python() {
   local mode=$1 transport=$2 before
