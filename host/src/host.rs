@@ -451,6 +451,6 @@ impl Host {
 /// The user's cache of compiled code; `None` where it could not be this user's alone.
 #[must_use]
 pub fn code_cache(home: &config::Home) -> Option<CodeCache> {
-    config::make_folder(&home.cache).ok()?;
+    crate::own::make_folder(&home.cache).ok()?;
     CodeCache::open(&home.cache.join("code"), home.key().ok()?)
 }

@@ -237,9 +237,9 @@ impl Audit {
     }
 
     fn open(&self) -> Result<Folder, Error> {
-        crate::config::make_folder(&self.home.state)?;
+        crate::own::make_folder(&self.home.state)?;
         let path = folder(&self.home);
-        crate::config::make_folder(&path)?;
+        crate::own::make_folder(&path)?;
         Ok(Folder::new(&path))
     }
 }

@@ -15,7 +15,7 @@ impl World {
         let temp = tempfile::tempdir().unwrap();
         let world = Self { temp };
         for folder in ["home", "workspace"] {
-            crate::config::make_folder(&world.path(folder)).unwrap();
+            crate::own::make_folder(&world.path(folder)).unwrap();
         }
         world
     }

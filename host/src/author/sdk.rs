@@ -7,8 +7,9 @@
 //! that version's business; plugins may name it, so none is removed.
 
 use super::lockfile;
-use crate::config::{Home, hex, locked, make_folder};
+use crate::config::{Home, hex};
 use crate::error::{Error, Kind};
+use crate::own::{locked, make_folder};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};

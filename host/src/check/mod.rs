@@ -266,6 +266,6 @@ async fn examine(
 
 /// A home for the host of a review: nothing of the user's is in it.
 fn private_home(folder: &Path) -> Result<Home, Error> {
-    crate::config::make_folder(folder)?;
+    crate::own::make_folder(folder)?;
     Home::at(folder)
 }

@@ -6,10 +6,11 @@
 use super::generate::HOSTILE_NAMES;
 use super::manifest::{Read, Subject};
 use super::{Review, private_home};
-use crate::config::{Options, Settings, make_folder};
+use crate::config::{Options, Settings};
 use crate::error::{Error, Kind};
 use crate::files::Folder;
 use crate::host::{Host, LoadOptions};
+use crate::own::make_folder;
 use crate::plugins::{FILE, bare_manifest};
 use crate::sandbox::{Allocator, CodeCache};
 use crate::scratch::OfACall;

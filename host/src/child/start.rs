@@ -4,7 +4,8 @@
 
 use super::{Fence, enforced};
 use crate::clean;
-use crate::config::{Home, make_folder};
+use crate::config::Home;
+use crate::own::make_folder;
 use crate::scratch::Scratch;
 use palisade_policy::{Access, Limit, Limits};
 use std::ffi::OsString;

@@ -4,9 +4,9 @@
 //! workspace holds in that workspace alone.
 
 use super::home::read_private;
-use super::{Home, make_folder, shown};
+use super::{Home, shown};
 use crate::error::{Error, Kind};
-use crate::own::locked;
+use crate::own::{locked, make_folder};
 use palisade_policy::{Grant, Origin};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};

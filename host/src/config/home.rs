@@ -4,7 +4,7 @@
 //! user's base folder. One that is not is an error, because whoever can write there decides what runs.
 
 use crate::error::{Error, Kind};
-use crate::own::{check_folder, make_folder, refuse};
+use crate::own::{check_folder, locked, make_folder, refuse};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -86,7 +86,7 @@ impl Home {
             return Ok(key);
         }
         // Two that start at once get one key, or what one of them protects is nothing to the other.
-        let _held = crate::own::locked(&self.state.join(KEY_LOCK))?;
+        let _held = locked(&self.state.join(KEY_LOCK))?;
         if let Some(key) = read_key(&path) {
             return Ok(key);
         }

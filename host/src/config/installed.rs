@@ -4,9 +4,9 @@
 //! version is there whole or not at all.
 
 use super::home::read_private;
-use super::{Home, hex, make_folder, now};
+use super::{Home, hex, now};
 use crate::error::{Error, Kind};
-use crate::own::locked;
+use crate::own::{locked, make_folder, sweep};
 use palisade_policy::Identity;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -118,7 +118,7 @@ pub fn store(home: &Home, plugin: &str, package: &Package) -> Result<(), Error> 
     let io = |e: std::io::Error| Error::io(format!("the plugin {plugin} in {}", folder(home).display()), &e);
     let above = folder(home).join(plugin);
     make_folder(&above)?;
-    crate::own::sweep(&above, UNFINISHED);
+    sweep(&above, UNFINISHED);
     let new = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(&above).map_err(io)?;
     let component = new.path().join(&package.name);
     make_folder(component.parent().unwrap_or(new.path()))?;

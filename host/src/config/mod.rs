@@ -22,7 +22,6 @@ mod stores;
 mod trust;
 mod trusted;
 
-pub(crate) use crate::own::locked;
 pub use crate::own::make_folder;
 pub use consent::{Consent, Consents, now};
 pub(crate) use file::{LimitsTable, Placed, Source};

@@ -4,9 +4,10 @@
 //! differs ends the trust, and what is loaded later must be what was listed.
 
 use super::home::read_private;
-use super::{Home, SERVERS_FILE, SourceDir, WORKSPACE_FILE, Workspace, digest, make_folder, now};
+use super::{Home, SERVERS_FILE, SourceDir, WORKSPACE_FILE, Workspace, digest, now};
 use crate::error::{Error, Kind};
 use crate::files::{Folder, ReadError};
+use crate::own::make_folder;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;

@@ -3,8 +3,9 @@
 //! The rule it keeps: it stands in the user's state alone; a tool that is no longer what was accepted is held.
 
 use crate::clean;
-use crate::config::{Allowed, Home, Scope, ServerEntry, Settings, make_folder, now, read_private};
+use crate::config::{Allowed, Home, Scope, ServerEntry, Settings, now, read_private};
 use crate::error::{Error, Kind};
+use crate::own::make_folder;
 use crate::sandbox::Definition;
 use palisade_policy::{Access, FolderPath};
 use serde::{Deserialize, Serialize};

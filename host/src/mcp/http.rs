@@ -8,8 +8,9 @@
 use super::Events;
 use super::server::{Hosts, LAST, Server, stopped};
 use super::sessions::Sessions;
-use crate::config::{Home, locked, make_folder, read_private};
+use crate::config::{Home, read_private};
 use crate::error::{Error, Kind};
+use crate::own::{locked, make_folder};
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderMap, Request, Response, StatusCode, header};

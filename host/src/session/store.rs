@@ -3,9 +3,9 @@
 //! No tool output, no credential and no environment value is in them; prompts are redacted.
 
 use super::{StopReason, Usage};
-use crate::config::make_folder;
 use crate::error::{Error, Kind};
 use crate::files::{self, Folder, ReadError};
+use crate::own::make_folder;
 use crate::record::Denial;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
