@@ -7,7 +7,6 @@ use palisade_tests::bench::{figure, percentile};
 use palisade_tests::http::{OLD, Server};
 use palisade_tests::{World, example, root};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -79,13 +78,19 @@ fn main() {
     }
 }
 
-/// Those this process may use.
+/// Those this process may use, where the system lets it choose one.
 struct Processors(Vec<usize>);
 
 impl Processors {
+    #[cfg(target_os = "linux")]
     fn of_this_process() -> Self {
-        let all = sched_getaffinity(None).expect("the system says where this runs");
-        Self((0..CpuSet::MAX_CPU).filter(|cpu| all.is_set(*cpu)).collect())
+        let all = rustix::thread::sched_getaffinity(None).expect("the system says where this runs");
+        Self((0..rustix::thread::CpuSet::MAX_CPU).filter(|cpu| all.is_set(*cpu)).collect())
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn of_this_process() -> Self {
+        Self(Vec::new())
     }
 
     /// Where there are not two, everything stays where it is.
@@ -93,9 +98,14 @@ impl Processors {
         if self.0.len() < 2 {
             return;
         }
-        let mut one = CpuSet::new();
-        one.set(self.0[which]);
-        sched_setaffinity(None, &one).expect("one of those it may use");
+        #[cfg(target_os = "linux")]
+        {
+            let mut one = rustix::thread::CpuSet::new();
+            one.set(self.0[which]);
+            rustix::thread::sched_setaffinity(None, &one).expect("one of those it may use");
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = which;
     }
 }
 
