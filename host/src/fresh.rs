@@ -104,15 +104,35 @@ fn look(path: &Path, code: &mut DefaultHasher) {
     }
 }
 
+/// What the files of a host looked like before any of them was read. What changes from then on is noticed, however long
+/// it takes to load the host and to begin to watch.
+#[derive(Debug)]
+pub struct Watched(Seen);
+
+impl Watched {
+    /// The settings of a host that will be kept fresh.
+    ///
+    /// # Errors
+    /// Those of [`Settings::resolve`].
+    pub fn settings(options: &Options, home: &Home) -> Result<(Settings, Self), Error> {
+        // Which files there are to look at is known when they have been read. So they are looked at and then read once more:
+        // a file that is newer than the look is another at the next one, and one that the look missed is there then.
+        let named = Settings::resolve(options, home.clone())?;
+        let seen = Seen::of(&named);
+        Ok((Settings::resolve(options, home.clone())?, Self(seen)))
+    }
+}
+
 /// Looks at the files of a host, and puts another in its place when they change. Ends when nobody has the host any more.
 pub async fn keep_fresh(
     hosts: watch::Sender<Arc<Host>>,
+    watched: Watched,
     options: Options,
     home: Home,
     compiler: PathBuf,
     told: impl Fn(&str) + Send + Sync,
 ) {
-    let mut seen = Seen::of(hosts.borrow().settings());
+    let mut seen = watched.0;
     while !hosts.is_closed() {
         tokio::time::sleep(LOOK).await;
         let host = hosts.borrow().clone();
@@ -130,7 +150,7 @@ pub async fn keep_fresh(
         }
         let changed = Changed { own: now.own != seen.own, trust: now.trust != seen.trust };
         match reload(&host, &options, &home, &compiler, changed).await {
-            Ok((fresh, broken)) => {
+            Ok((fresh, broken, looked)) => {
                 if let Some(error) = broken {
                     told(&format!(
                         "the workspace cannot be read: {}; nothing that it names counts, and what it took away stays away",
@@ -138,7 +158,7 @@ pub async fn keep_fresh(
                     ));
                 }
                 // What is watched may be other files by now.
-                seen = Seen::of(fresh.settings());
+                seen = looked;
                 fresh.quarantined().iter().for_each(|broken| {
                     told(&format!("{} is quarantined ({}): {}", broken.source, broken.error.kind.name(), broken.error.message));
                 });
@@ -172,8 +192,27 @@ struct Changed {
     trust: bool,
 }
 
-/// Another host, and why nothing of the workspace was read, where that is so.
-async fn reload(host: &Host, options: &Options, home: &Home, compiler: &Path, changed: Changed) -> Result<(Host, Option<Error>), Error> {
+/// Another host, why nothing of the workspace was read, where that is so, and what its files looked like before it was loaded.
+async fn reload(
+    host: &Host,
+    options: &Options,
+    home: &Home,
+    compiler: &Path,
+    changed: Changed,
+) -> Result<(Host, Option<Error>, Seen), Error> {
+    // Twice, as [`Watched::settings`] does.
+    let looked = Seen::of(&resolve(host, options, home, changed)?.0);
+    let (settings, broken) = resolve(host, options, home, changed)?;
+    let load = LoadOptions { compiler: Some(compiler), audit: Some(audit::Sizes::default()), before: Some(host), ..LoadOptions::default() };
+    let mut fresh = Host::load(settings, load).await?;
+    if !changed.trust || broken.is_some() {
+        fresh.keep_guards(host);
+    }
+    Ok((fresh, broken, looked))
+}
+
+/// The settings of another host, and why nothing of the workspace was read, where that is so.
+fn resolve(host: &Host, options: &Options, home: &Home, changed: Changed) -> Result<(Settings, Option<Error>), Error> {
     let before = host.settings();
     let (mut settings, broken) = match Settings::resolve(options, home.clone()) {
         Ok(settings) => (settings, None),
@@ -198,12 +237,7 @@ async fn reload(host: &Host, options: &Options, home: &Home, compiler: &Path, ch
         let heard = |hook: &crate::config::HookEntry| before.hooks.iter().any(|one| one.dir.folder == hook.dir.folder);
         settings.hooks.retain(|hook| hook.dir.scope != Scope::Workspace || heard(hook));
     }
-    let load = LoadOptions { compiler: Some(compiler), audit: Some(audit::Sizes::default()), before: Some(host), ..LoadOptions::default() };
-    let mut fresh = Host::load(settings, load).await?;
-    if !changed.trust || broken.is_some() {
-        fresh.keep_guards(host);
-    }
-    Ok((fresh, broken))
+    Ok((settings, broken))
 }
 
 /// The user's half of the settings, where the workspace's cannot be read: its lock goes on denying, and of what it named it is

@@ -34,7 +34,7 @@ mod sources;
 
 pub use error::{Error, Kind};
 pub use explain::Explanation;
-pub use fresh::keep_fresh;
+pub use fresh::{Watched, keep_fresh};
 pub use host::{Host, LoadOptions, POOL, ToolCall, code_cache};
 pub use palisade_policy as policy;
 pub use registry::{Left, Provider, Tool};

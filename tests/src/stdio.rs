@@ -31,15 +31,27 @@ impl Server {
 
     /// Starts what a command says, and says hello.
     #[must_use]
-    pub fn of(mut command: Command) -> Self {
+    pub fn of(command: Command) -> Self {
+        let mut server = Self::greeted(command);
+        server.initialized();
+        server
+    }
+
+    /// Starts what a command says, and asks who it is; it is told nothing of that it may begin.
+    #[must_use]
+    pub fn greeted(mut command: Command) -> Self {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the server starts");
         let output = BufReader::new(child.stdout.take().expect("a pipe"));
         let mut server = Self { input: child.stdin.take(), child, output, asked: 0, heard: Vec::new(), passed: BTreeMap::new() };
         let client = json!({"name": "test", "version": "1"});
         let hello = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client});
         server.ask("initialize", &hello).expect("it answers");
-        server.write(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
         server
+    }
+
+    /// Tells it that it may begin.
+    pub fn initialized(&mut self) {
+        self.write(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
     }
 
     fn write(&mut self, message: &Value) {

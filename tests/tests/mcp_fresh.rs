@@ -168,3 +168,66 @@ fn a_tool_that_is_withdrawn_while_a_guard_thinks_does_not_run() {
     assert!(text.starts_with("stats/count was denied by the rule trust"), "{answer}");
     server.close();
 }
+
+/// Waits until it is so.
+fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let started = std::time::Instant::now();
+    while !so() {
+        assert!(started.elapsed() < std::time::Duration::from_secs(60), "{what}");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+/// Whether a process runs that was started with this word.
+fn runs(word: &str) -> bool {
+    let commands = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
+    commands.into_iter().any(|command| command.split(|byte| *byte == 0).any(|one| one == word.as_bytes()))
+}
+
+#[test]
+fn what_changes_while_a_server_starts_is_noticed_and_loaded_once() {
+    let world = World::new();
+    // It starts as long as this waits: for a file that is too deep for anybody to look at it.
+    world.write("package/a/b/c/none", "");
+    let script = world.write("package/wait.sh", "until [ -e \"${0%/*}/a/b/c/go\" ]; do sleep 0.05; done\n");
+    let hook = json!([{"type": "command", "command": "/bin/sh \"${CLAUDE_PLUGIN_ROOT}/wait.sh\""}]);
+    world.write("package/hooks/hooks.json", json!({"hooks": {"SessionStart": [{"hooks": hook}]}}).to_string());
+    let package = world.path("package").display().to_string();
+    let listed = world.palisade(&["--format", "json", "hook", "list", "--from", &package]).expect(0).json();
+    let (argv, digest) = (&listed["entries"][0]["argv"], &listed["entries"][0]["digest"]);
+    world.user_config(&format!(
+        "[limits]\nhook_time = \"50s\"\ntime = \"60s\"\n[[hooks]]\nfrom = \"{package}\"\nallow = [{{ argv = {argv}, digest = {digest} }}]\n"
+    ));
+    let errors = world.path("errors");
+    let mut command = world.command(&["--profile", "trusted", "serve"]);
+    command.stderr(std::fs::File::create(&errors).unwrap());
+    let mut server = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            until("the hook runs", || runs(script.to_str().unwrap()));
+            world.palisade(&["plugin", "add", &example("text-stats").display().to_string()]).expect(0);
+            world.write("package/a/b/c/go", "");
+        });
+        Server::of(command)
+    });
+    server.hears(CHANGED);
+    assert_eq!(server.tools(), ["text-stats__count", "text-stats__count-file"]);
+    // Three more looks.
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    server.close();
+    let told = std::fs::read_to_string(errors).unwrap();
+    assert_eq!(told.matches("files changed").count(), 1, "{told}");
+}
+
+#[test]
+fn a_client_that_began_with_what_was_there_before_is_told() {
+    let world = World::new();
+    let errors = world.path("errors");
+    let mut command = world.command(&["--profile", "trusted", "serve"]);
+    command.stderr(std::fs::File::create(&errors).unwrap());
+    let mut server = Server::greeted(command);
+    world.palisade(&["plugin", "add", &example("text-stats").display().to_string()]).expect(0);
+    until("it is loaded", || std::fs::read_to_string(&errors).unwrap().contains("files changed"));
+    server.initialized();
+    server.hears(CHANGED);
+    server.close();
+}

@@ -174,7 +174,12 @@ impl Context {
 
     /// A host for many calls.
     async fn server(&self) -> Result<Host, Error> {
-        self.host(LoadOptions { compiler: Some(compiler().as_path()), ..LoadOptions::default() }).await
+        self.server_of(self.settings()?).await
+    }
+
+    /// The same for settings that were read before.
+    async fn server_of(&self, settings: Settings) -> Result<Host, Error> {
+        self.load(settings, LoadOptions { compiler: Some(compiler().as_path()), ..LoadOptions::default() }).await
     }
 }
 

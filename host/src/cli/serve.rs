@@ -3,7 +3,7 @@
 use super::{Context, pipes, signals};
 use palisade::config::{Home, HookEvent};
 use palisade::mcp::{self, Guard};
-use palisade::{Error, Kind, keep_fresh};
+use palisade::{Error, Kind, Watched, keep_fresh};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -31,7 +31,9 @@ pub async fn run(context: &Context, args: ServeArgs) -> Result<ExitCode, Error> 
         Some(address) => Some(mcp::listen(address).await?),
         None => None,
     };
-    let host = Arc::new(context.server().await?);
+    let home = Home::from_environment()?;
+    let (settings, watched) = Watched::settings(&context.options, &home)?;
+    let host = Arc::new(context.server_of(settings).await?);
     if host.tools().all(|tool| host.admit(tool).is_err()) {
         context.out.warn(&mcp::instructions(&host));
     }
@@ -48,7 +50,7 @@ pub async fn run(context: &Context, args: ServeArgs) -> Result<ExitCode, Error> 
     told(HookEvent::SessionStart).await;
     let out = context.out.clone();
     // On this thread, which has nothing else to do: what is loaded again holds up no call.
-    let fresh = keep_fresh(fresh, context.options.clone(), Home::from_environment()?, super::compiler(), move |told| out.warn(told));
+    let fresh = keep_fresh(fresh, watched, context.options.clone(), home.clone(), super::compiler(), move |told| out.warn(told));
     let serving = async {
         match listener {
             Some(listener) => {
@@ -56,7 +58,7 @@ pub async fn run(context: &Context, args: ServeArgs) -> Result<ExitCode, Error> 
                 let (guard, who) = if args.http_no_token {
                     (Guard::Nobody, "without a token: everybody on this machine may call its tools".to_owned())
                 } else {
-                    let (guard, path) = Guard::token(&Home::from_environment()?)?;
+                    let (guard, path) = Guard::token(&home)?;
                     (guard, format!("Authorization: Bearer, and the token in {}", path.display()))
                 };
                 context.out.say(&format!("listening on http://{address}{} ({who})", mcp::PATH));

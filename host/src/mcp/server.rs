@@ -123,7 +123,9 @@ impl Server {
 
     /// The same for one more client.
     pub(super) fn for_one(&self) -> Self {
-        Self { life: Arc::default(), ..self.clone() }
+        let mut one = Self { life: Arc::default(), ..self.clone() };
+        one.hosts.mark_unchanged();
+        one
     }
 
     fn host(&self) -> Arc<Host> {
@@ -143,14 +145,20 @@ impl Server {
 }
 
 /// Calls `tell` each time tools or skills are others than before, until that fails or nobody could change them. Whoever was
-/// told of no skills at the start hears of none.
+/// told of no skills at the start hears of none. A host that `hosts` has not seen yet came while this began: what was listed
+/// by then may be of the one before, and is told of as if all of it had changed.
 async fn on_change<F: Future<Output = bool>>(mut hosts: Hosts, skilled: bool, tell: impl Fn(Changed) -> F) {
     let mut servers = changes();
     let listed = |hosts: &Hosts| {
         let host = hosts.borrow().clone();
         (listing(&host), skills::Seen::of(&host))
     };
+    let missed = hosts.has_changed().unwrap_or(false);
+    hosts.mark_unchanged();
     let mut before = listed(&hosts);
+    if missed && !tell(Changed { tools: true, prompts: skilled, resources: skilled }).await {
+        return;
+    }
     loop {
         tokio::select! {
             changed = hosts.changed() => if changed.is_err() { return },
@@ -266,7 +274,7 @@ impl ServerHandler for Server {
         };
         let mut stop = self.stop.clone();
         tokio::select! {
-            () = on_change(self.hosts.clone(), self.skills, tell) => {}
+            () = on_change(self.for_one().hosts, self.skills, tell) => {}
             _ = subscription.cancelled() => {}
             () = stopped(&mut stop) => {}
         }
