@@ -201,14 +201,14 @@ fn a_profile_of_the_users_own_only_narrows() {
     world.plugin("guest", &guest("guest"), "");
     world.user_config(&format!(
         "profile = \"mine\"\n[plugins]\ndirs = [\"{dirs}\"]\n[limits]\ntime = \"10s\"\n\
-         [profiles.mine]\nsubsystems = [\"plugin_init\"]\ndeny = {{ names = [\"guest/TRAP\"] }}\nlimits = {{ time = \"200ms\" }}\n\
+         [profiles.mine]\nsubsystems = [\"plugin_init\"]\ndeny = {{ names = [\"guest/TRAP\"] }}\nlimits = {{ time = \"2s\" }}\n\
          [profiles.none]\n"
     ));
     let json = |args: &[&str], code| world.palisade(&[&["--format", "json"], args].concat()).expect(code).json();
     assert_eq!(json(&["call", "guest/echo", "{\"text\":\"a\"}"], 0)["content"][0]["text"], "a");
     let config = world.path("config/palisade/config.toml").display().to_string();
     assert_eq!(json(&["call", "guest/trap"], 3)["denial"]["source"], format!("{config}:8"));
-    assert_eq!(json(&["call", "guest/spin"], 5)["error"]["message"], "it was stopped after 200ms");
+    assert_eq!(json(&["call", "guest/spin"], 5)["error"]["message"], "it was stopped after 2s");
     assert_eq!(json(&["--profile", "none", "call", "guest/echo"], 3)["denial"]["rule"], "trust");
     let error = world.palisade(&["--profile", "nosuch", "--format", "json", "status"]).expect(2).error();
     assert_eq!((&error["kind"], &error["hint"]), (&json!("usage"), &json!("profiles: untrusted, trusted, mine, none")));

@@ -294,23 +294,29 @@ impl ServerHandler for Server {
         let id = host.id_of_mcp_name(&params.name).map_or_else(|| params.name.replacen("__", "/", 1), str::to_owned);
         let arguments =
             serde_json::to_vec(&params.arguments.unwrap_or_default()).map_err(|e| ErrorData::internal_error(e.to_string(), None))?;
-        let (progress, mut reports) = mpsc::channel(PROGRESS);
         let (cancel, cancelled) = watch::channel(false);
-        let token = context.meta.get_progress_token();
-        let run = Run { progress: token.is_some().then_some(progress), cancelled: Some(cancelled) };
+        let (progress, notifier) = context
+            .meta
+            .get_progress_token()
+            .map(|token| {
+                let (progress, mut reports) = mpsc::channel(PROGRESS);
+                let peer = context.peer.clone();
+                // On its own: a client that does not read holds up neither deadline nor cancellation.
+                let notifier = tokio::spawn(async move {
+                    while let Some(report) = reports.recv().await {
+                        notify(&peer, &token, report).await;
+                    }
+                });
+                (progress, notifier)
+            })
+            .unzip();
+        let run = Run { progress, cancelled: Some(cancelled) };
         let events = &self.events;
         let call =
             host.call(ToolCall { id, arguments: arguments.into() }, Verdict::pass(), run, |decision| events(Event::Decided(decision)));
         tokio::pin!(call);
         let mut stop = self.stop.clone();
         let mut asked = false;
-        // On its own: a client that does not read holds up neither deadline nor cancellation.
-        let peer = context.peer.clone();
-        let notifier = tokio::spawn(async move {
-            while let (Some(token), Some(report)) = (&token, reports.recv().await) {
-                notify(&peer, token, report).await;
-            }
-        });
         let ended = loop {
             tokio::select! {
                 biased;
@@ -320,9 +326,11 @@ impl ServerHandler for Server {
             }
         };
         // The call has dropped its end, so this is over when the last report is out.
-        let abort = notifier.abort_handle();
-        if tokio::time::timeout(LAST_REPORT, notifier).await.is_err() {
-            abort.abort();
+        if let Some(notifier) = notifier {
+            let abort = notifier.abort_handle();
+            if tokio::time::timeout(LAST_REPORT, notifier).await.is_err() {
+                abort.abort();
+            }
         }
         match ended {
             Ok(record) => {
