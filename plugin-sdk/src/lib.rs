@@ -45,7 +45,7 @@ pub use serde;
 pub use serde_json;
 
 use bindings::palisade::plugin::types;
-use schemars::{JsonSchema, generate::SchemaSettings};
+use schemars::{JsonSchema, Schema, generate::SchemaSettings, transform::RecursiveTransform};
 use serde::{Serialize, de::DeserializeOwned};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -202,8 +202,20 @@ impl<T: Output> Returned for Result<T> {
     }
 }
 
+/// Takes out what JSON Schema does not know: the formats of numbers, of which clients warn. Their bounds stay.
+fn without_number_formats(schema: &mut Schema) {
+    if matches!(schema.get("format").and_then(serde_json::Value::as_str), Some(format) if NUMBER_FORMATS.contains(&format)) {
+        schema.remove("format");
+    }
+}
+
+/// What the generator says of the numbers of Rust.
+const NUMBER_FORMATS: [&str; 14] =
+    ["int8", "int16", "int32", "int64", "int128", "int", "uint8", "uint16", "uint32", "uint64", "uint128", "uint", "float", "double"];
+
 fn schema<T: JsonSchema>() -> String {
-    let generator = SchemaSettings::draft2020_12().with(|s| s.meta_schema = None).into_generator();
+    let settings = SchemaSettings::draft2020_12().with(|s| s.meta_schema = None);
+    let generator = settings.with_transform(RecursiveTransform(without_number_formats)).into_generator();
     serde_json::to_string(&generator.into_root_schema_for::<T>()).expect("a schema is JSON")
 }
 
@@ -313,4 +325,20 @@ pub const WORKSPACE: &str = "/workspace";
 pub fn guest_path(path: &str) -> PathBuf {
     // `.` parts would not match a folder's name in the guest.
     Path::new(WORKSPACE).join(path).components().filter(|c| !matches!(c, std::path::Component::CurDir)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::schema;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn a_schema_names_no_format_that_json_schema_does_not_know_and_keeps_the_bounds() {
+        type Numbers = (u8, Vec<(i8, u16, i16, u32)>, Option<(i32, u64, i64, usize)>, (isize, u128, i128, f32), f64);
+        let text = schema::<Numbers>();
+        assert!(!text.contains("format"), "{text}");
+        let schema: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(schema["prefixItems"][0], json!({"type": "integer", "minimum": 0, "maximum": 255}));
+        assert_eq!(schema["prefixItems"][4], json!({"type": "number"}));
+    }
 }
