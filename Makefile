@@ -86,15 +86,15 @@ interop: plugins guests
 
 attacks: guests
 	cargo build --locked --workspace --bins
-	cargo test --locked -p palisade-tests --test attacks --test attacks_at_load -- --nocapture
+	cargo test --locked --workspace --test attacks --test attacks_at_load -- --nocapture
 
 kills: plugins
 	cargo build --locked --workspace --bins
-	PALISADE_KILLS=1000 cargo test --locked -p palisade-tests --test kills --test store -- --nocapture
+	PALISADE_KILLS=1000 cargo test --locked --workspace --test kills --test store -- --nocapture
 
 soak: plugins guests
 	cargo build --locked --release --workspace --bins
-	cargo bench --locked -p palisade-tests --bench soak
+	cargo bench --locked --workspace --bench soak
 
 fuzz:
 	fuzz/run.sh 60

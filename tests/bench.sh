@@ -7,7 +7,7 @@ kept=$1
 rows=$(mktemp)
 trap 'rm -f "$rows"' EXIT
 for bench in cost hooks scale serve; do
-  cargo bench --locked -p palisade-tests --bench "$bench" | tee >(grep '^|' >>"$rows")
+  cargo bench --locked --workspace --bench "$bench" | tee >(grep '^|' >>"$rows")
 done
 # The file that tee writes to may still be open.
 sleep 1
