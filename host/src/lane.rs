@@ -22,7 +22,8 @@ pub(crate) async fn dispatch(
     let time = limits.time(Limit::Time).saturating_sub(gate);
     let report = match &tool.provider {
         Provider::Plugin(plugin) => plugin.component.clone().call(tool.spec.id.tool(), arguments, &plugin.reach, limits, time, run).await,
-        Provider::Server(server) => server.call(tool.spec.id.tool(), &arguments, time, run).await,
+        // On its own: what it keeps while it waits is much, and is moved about with every call of a plugin.
+        Provider::Server(server) => Box::pin(server.call(tool.spec.id.tool(), &arguments, time, run)).await,
     };
     let (content, error) = match report.result {
         Ok(content) => (content.into_iter().map(cleaned).collect(), None),

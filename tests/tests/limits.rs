@@ -223,6 +223,17 @@ fn kind(host: &Host, runtime: &tokio::runtime::Runtime, tool: &str) -> Option<Ki
 }
 
 #[test]
+fn what_a_call_keeps_while_it_waits_is_little_to_move() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let world = World::new();
+    let host = host_of_guest(&world, &runtime);
+    let call = host.call(ToolCall::new("guest/echo", r#"{"text":"a"}"#), Verdict::pass(), Run::default(), |_| {});
+    let size = size_of_val(&call);
+    assert!(size <= 3 << 10, "{size} bytes");
+    assert!(runtime.block_on(call).unwrap().error.is_none());
+}
+
+#[test]
 fn a_call_that_is_busy_goes_on_among_threads_of_lower_priority() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let world = World::new();

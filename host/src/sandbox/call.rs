@@ -217,7 +217,7 @@ impl Prepared {
         run: Run,
     ) -> Report {
         if matches!(self.linked, Linked::Program(_)) {
-            return self.run_program(arguments, reach, limits, time, run).await;
+            return Box::pin(self.run_program(arguments, reach, limits, time, run)).await;
         }
         let state = State::new(reach, limits, run.clone(), self.stuck());
         self.enter(Tool { name: tool.to_owned(), arguments }, state, limits, time, run).await
