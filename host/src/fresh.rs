@@ -140,17 +140,23 @@ pub async fn keep_fresh(
         if now == seen {
             continue;
         }
-        loop {
+        let (changed, looked) = loop {
             tokio::time::sleep(SETTLE).await;
             let again = Seen::of(host.settings());
-            if again == now {
-                break;
+            if again != now {
+                now = again;
+                continue;
             }
-            now = again;
-        }
-        let changed = Changed { own: now.own != seen.own, trust: now.trust != seen.trust };
+            let changed = Changed { own: now.own != seen.own, trust: now.trust != seen.trust };
+            // Looked at before they are read for good, as [`Watched::settings`] does. Whose files changed is only known of
+            // those that were the same until then.
+            let looked = resolve(&host, &options, &home, changed).map(|(settings, _)| Seen::of(&settings));
+            if Seen::of(host.settings()) == now {
+                break (changed, looked.unwrap_or(now));
+            }
+        };
         match reload(&host, &options, &home, &compiler, changed).await {
-            Ok((fresh, broken, looked)) => {
+            Ok((fresh, broken)) => {
                 if let Some(error) = broken {
                     told(&format!(
                         "the workspace cannot be read: {}; nothing that it names counts, and what it took away stays away",
@@ -192,23 +198,15 @@ struct Changed {
     trust: bool,
 }
 
-/// Another host, why nothing of the workspace was read, where that is so, and what its files looked like before it was loaded.
-async fn reload(
-    host: &Host,
-    options: &Options,
-    home: &Home,
-    compiler: &Path,
-    changed: Changed,
-) -> Result<(Host, Option<Error>, Seen), Error> {
-    // Twice, as [`Watched::settings`] does.
-    let looked = Seen::of(&resolve(host, options, home, changed)?.0);
+/// Another host, and why nothing of the workspace was read, where that is so.
+async fn reload(host: &Host, options: &Options, home: &Home, compiler: &Path, changed: Changed) -> Result<(Host, Option<Error>), Error> {
     let (settings, broken) = resolve(host, options, home, changed)?;
     let load = LoadOptions { compiler: Some(compiler), audit: Some(audit::Sizes::default()), before: Some(host), ..LoadOptions::default() };
     let mut fresh = Host::load(settings, load).await?;
     if !changed.trust || broken.is_some() {
         fresh.keep_guards(host);
     }
-    Ok((fresh, broken, looked))
+    Ok((fresh, broken))
 }
 
 /// The settings of another host, and why nothing of the workspace was read, where that is so.
