@@ -114,7 +114,7 @@ impl Entry for Tool {
         let arguments = std::str::from_utf8(&self.arguments).unwrap_or_default();
         let linked = match linked {
             Linked::Plugin(linked) => linked,
-            Linked::Foreign(functions) => return Box::pin(functions.call(store, &self.name, arguments, limits)).await,
+            Linked::Foreign(functions) => return functions.call(store, &self.name, arguments, limits).await,
             Linked::Hook(_) | Linked::Program(_) => return Ok(Err(other_world())),
         };
         let plugin = linked.instantiate_async(&mut *store).await?;
