@@ -264,3 +264,15 @@ pub fn steady(world: &World, text: &str) -> String {
     let text = replace(r"[0-9a-f]{8}-[0-9a-f-]{27}", &text, "ID");
     replace(r"[0-9a-f]{64}", &text, "DIGEST")
 }
+
+/// Waits until it holds.
+///
+/// # Panics
+/// Where it does not within a minute.
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let started = std::time::Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < std::time::Duration::from_secs(60), "{what}");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}

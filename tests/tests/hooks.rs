@@ -6,10 +6,10 @@ use palisade::policy::Verdict;
 use palisade::sandbox::{Allocator, Run};
 use palisade::{Host, LoadOptions, ToolCall};
 use palisade_tests::stdio::Server;
-use palisade_tests::{Answer, World, binary, example, guest, mcp_fixture, steady};
+use palisade_tests::{Answer, World, binary, example, guest, mcp_fixture, steady, until};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A hook of the user's config: `role` is `first` or `second`, and what it does the text says that it hears.
 fn entry(world: &World, role: &str, kind: &str, events: &str, more: &str) -> String {
@@ -193,15 +193,6 @@ fn a_trusted_workspace_adds_guards_that_may_not_replace_and_moves_none_of_the_us
     world.write("workspace/hooks/first/plugin.toml", "[plugin]\nname = \"first\"\nversion = \"0.2.0\"\ncomponent = \"first.wasm\"\n");
     count(&world, "first:deny").expect(0);
     denied(count(&world, "second:deny"));
-}
-
-/// Waits until what is asked holds.
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !holds() {
-        assert!(started.elapsed() < Duration::from_secs(30), "{what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
 }
 
 #[test]

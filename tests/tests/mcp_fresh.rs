@@ -1,7 +1,7 @@
 //! `palisade serve` while files change: what is new comes through the user's state, and the workspace only takes away.
 
 use palisade_tests::stdio::Server;
-use palisade_tests::{World, example, guest, mcp_fixture};
+use palisade_tests::{World, example, guest, mcp_fixture, until};
 use serde_json::json;
 
 const CHANGED: &str = "notifications/tools/list_changed";
@@ -167,15 +167,6 @@ fn a_tool_that_is_withdrawn_while_a_guard_thinks_does_not_run() {
     let text = answer["content"][0]["text"].as_str().unwrap_or_default();
     assert!(text.starts_with("stats/count was denied by the rule trust"), "{answer}");
     server.close();
-}
-
-/// Waits until it is so.
-fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let started = std::time::Instant::now();
-    while !so() {
-        assert!(started.elapsed() < std::time::Duration::from_secs(60), "{what}");
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
 }
 
 /// Whether a process runs that was started with this word.
