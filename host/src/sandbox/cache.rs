@@ -14,7 +14,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use rustix::fs::{Mode, OFlags};
 use sha2::Sha256;
 use std::hash::{Hash, Hasher};
-use std::io::Read;
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use wasmtime::Engine;
@@ -28,6 +28,8 @@ pub type CacheKey = [u8; 32];
 const CODE: &str = "cwasm";
 const DEFINITIONS: &str = "json";
 const STAMP: &str = "stamp";
+/// Read at once of what is checked, in bytes: code has megabytes, and less is a system call for each page or two.
+const READ: usize = 256 * 1024;
 /// Length of the MAC at the end of a file.
 const MAC: u64 = 32;
 /// Most code that is kept, in bytes: a hundred language runtimes, or tens of thousands of small plugins.
@@ -79,7 +81,7 @@ impl CodeCache {
         if known.is_none_or(|known| known != stamp.bytes()) {
             let code = meta.len().checked_sub(MAC)?;
             let mut mac = self.mac(&path)?;
-            std::io::copy(&mut (&mut file).take(code), &mut Feed(&mut mac)).ok()?;
+            std::io::copy(&mut BufReader::with_capacity(READ, (&mut file).take(code)), &mut Feed(&mut mac)).ok()?;
             let mut written = Vec::new();
             file.read_to_end(&mut written).ok()?;
             // A file cut short, damaged, renamed or of somebody else is compiled again.
@@ -102,7 +104,11 @@ impl CodeCache {
         let kept = self.read(&self.stamp_path(engine, file, modules))?;
         let kept = kept.strip_prefix(file.bytes().as_slice())?;
         let (digest, code) = kept.split_first_chunk::<32>()?;
-        let (component, _) = self.load_code(engine, digest, Some(code))?;
+        let (component, stamp) = self.load_code(engine, digest, Some(code))?;
+        if stamp.bytes() != code {
+            // Its time of use was written since, and so it was checked anew: once, not at each start from then on.
+            self.know(engine, file, modules, digest);
+        }
         Some((*digest, component))
     }
 
@@ -282,6 +288,35 @@ mod tests {
         std::fs::write(&path, "other").unwrap();
         std::fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
         assert!(cache.load_known(&engine, &stamp(), false).is_none(), "only the time of its change tells");
+    }
+
+    #[test]
+    fn code_whose_time_of_use_was_written_is_checked_once_and_known_again() {
+        let (temp, engine, code) = (tempfile::tempdir().unwrap(), engine(), [3; 32]);
+        let cache = CodeCache::open(&temp.path().join("cache"), [1; 32]).unwrap();
+        cache.store(&engine, &code, &self::code(&engine));
+        let (path, kept) = (temp.path().join("component"), cache.path(&engine, &code, CODE));
+        std::fs::write(&path, "it").unwrap();
+        let stamp = |path: &Path| Stamp::of(&std::fs::File::open(path).unwrap()).unwrap();
+        let settle = || {
+            while !(stamp(&path).is_settled() && stamp(&kept).is_settled()) {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        };
+        let is_known = || {
+            let known = cache.read(&cache.stamp_path(&engine, &stamp(&path), false)).unwrap();
+            known.ends_with(&stamp(&kept).bytes())
+        };
+        settle();
+        cache.know(&engine, &stamp(&path), false, &code);
+        assert!(is_known());
+        let long_ago = std::fs::FileTimes::new().set_accessed(SystemTime::now() - TOUCH * 2);
+        std::fs::File::open(&kept).unwrap().set_times(long_ago).unwrap();
+        assert_eq!(cache.load_known(&engine, &stamp(&path), false).unwrap().0, code);
+        assert!(!is_known(), "its time of use was written a moment ago");
+        settle();
+        assert_eq!(cache.load_known(&engine, &stamp(&path), false).unwrap().0, code);
+        assert!(is_known(), "what was checked anew is known again");
     }
 
     #[test]
