@@ -43,7 +43,7 @@ impl Host {
         call: &ToolCall,
         budget: Verdict,
         around: &mut Around<'_>,
-    ) -> Result<(Authorized<'_, Arc<Tool>>, Arc<[u8]>), Stop> {
+    ) -> Result<(Authorized<'_, &Arc<Tool>>, Arc<[u8]>), Stop> {
         let Some(tool) = self.by_id.get(&call.id) else {
             return Err(match self.policy.admit(&Candidate::unregistered(&call.id)) {
                 Err(refusal) => refusal.into(),
@@ -58,17 +58,17 @@ impl Host {
         let mut given = call.arguments.clone();
         let mut budgeted = admitted.arguments(arguments(tool, &given))?.budget(budget.clone())?;
         if !self.hooks.is_guarded(HookEvent::BeforeCall, &call.id) {
-            return Ok((budgeted.guards(tool.clone(), given.clone(), Verdict::pass())?, given));
+            return Ok((budgeted.guards(tool, given.clone(), Verdict::pass())?, given));
         }
         let mut round = Round::first();
         loop {
             if let Err(verdict) = self.hooks.ask(&mut round, &call.id, &given, around).await.map_err(Stop::unasked)? {
-                return Ok((budgeted.guards(tool.clone(), given.clone(), verdict)?, given));
+                return Ok((budgeted.guards(tool, given.clone(), verdict)?, given));
             }
             let Some((next, replaced)) = round.ended() else {
                 // They took their time, and what the workspace names may have been withdrawn meanwhile.
                 self.held(tool).map_or(Ok(()), Err)?;
-                return Ok((budgeted.guards(tool.clone(), given.clone(), Verdict::pass())?, given));
+                return Ok((budgeted.guards(tool, given.clone(), Verdict::pass())?, given));
             };
             around.replaced = Some(replaced.clone());
             let checked = arguments(tool, &replaced).told(|why| format!("a guard put others in the place of the arguments, and {why}"));

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 /// The only function that runs a tool. It reads nothing but what the authorized call owns.
 pub(crate) async fn dispatch(
-    authorized: Authorized<'_, Arc<Tool>>,
+    authorized: Authorized<'_, &Arc<Tool>>,
     run: Run,
     start: Instant,
     gate: Duration,
@@ -21,7 +21,7 @@ pub(crate) async fn dispatch(
     // What the gate took to validate is part of the call's time.
     let time = limits.time(Limit::Time).saturating_sub(gate);
     let report = match &tool.provider {
-        Provider::Plugin(plugin) => plugin.component.clone().call(tool.spec.id.tool(), arguments, &plugin.reach, limits, time, run).await,
+        Provider::Plugin(plugin) => plugin.component.call(tool.spec.id.tool(), arguments, &plugin.reach, limits, time, run).await,
         // On its own: what it keeps while it waits is much, and is moved about with every call of a plugin.
         Provider::Server(server) => Box::pin(server.call(tool.spec.id.tool(), &arguments, time, run)).await,
     };

@@ -70,15 +70,18 @@ impl Decision<'_> {
     #[must_use]
     pub fn line(&self) -> String {
         let denied = |rules: &[Rule]| self.denial.is_some_and(|d| rules.iter().any(|r| r.name() == d.rule));
-        let mut out = Vec::new();
+        let mut line = String::with_capacity(128);
         for (step, rules) in LINE {
-            if denied(rules) {
-                out.push(format!("✗{step}"));
+            let denied = denied(rules);
+            line.push(if denied { '✗' } else { '✓' });
+            line.push_str(step);
+            line.push(' ');
+            if denied {
                 break;
             }
-            out.push(format!("✓{step}"));
         }
-        let mut line = format!("{}  {}", out.join(" "), duration(self.gate));
+        line.push(' ');
+        line.push_str(&duration(self.gate));
         if let Some(denial) = self.denial {
             line.push_str(&format!(" → denied #{} by {} ({}): {}", denial.number, denial.rule, denial.source, denial.reason));
             match &denial.remedy {

@@ -12,7 +12,7 @@ use super::manifest::Read;
 use super::place::needs;
 use super::{Finding, Review, Row, costs, counted, skip, text};
 use crate::json;
-use crate::sandbox::{Reach, Run, hooks};
+use crate::sandbox::{Run, hooks};
 use palisade_policy::{Capability, Limit};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -78,7 +78,7 @@ async fn tell(review: &Review<'_>, made: &Made, events: &[hooks::EventKind], row
                 continue;
             }
             let text = Maker::new(&mut random, style, made.limits.size(Limit::Arguments) / 4).text();
-            let report = made.prepared.clone().handle(Arc::new(event(*kind, &text)), &Reach::default(), &made.limits, Run::default()).await;
+            let report = made.prepared.handle(Arc::new(event(*kind, &text)), &Arc::default(), &made.limits, Run::default()).await;
             told += 1;
             worst = worst.max(report.memory_peak);
             let fault = match report.result {

@@ -262,7 +262,7 @@ async fn said(hook: &Hook, event: HookEvent, id: &str, what: Arc<hooks::Event>, 
 /// What a component says to an event.
 async fn heard(source: &Plugin, what: Arc<hooks::Event>, around: &mut Around<'_>) -> Said {
     let run = Run { progress: None, cancelled: around.run.cancelled.clone() };
-    let Report { result, log, .. } = source.component.clone().handle(what, &source.reach, &source.limits, run).await;
+    let Report { result, log, .. } = source.component.handle(what, &source.reach, &source.limits, run).await;
     let name = source.manifest.name.as_str();
     around.told.extend(log.iter().filter(|line| matches!(line.level, "warn" | "error")).map(|line| logged(name, line)));
     match result {

@@ -312,9 +312,10 @@ impl ServerHandler for Server {
             .unzip();
         let run = Run { progress, cancelled: Some(cancelled) };
         let events = &self.events;
-        let call =
-            host.call(ToolCall { id, arguments: arguments.into() }, Verdict::pass(), run, |decision| events(Event::Decided(decision)));
-        tokio::pin!(call);
+        // On the heap at once: the library moves what it runs several times before it begins.
+        let mut call = Box::pin(
+            host.call(ToolCall { id, arguments: arguments.into() }, Verdict::pass(), run, |decision| events(Event::Decided(decision))),
+        );
         let mut stop = self.stop.clone();
         let mut asked = false;
         let ended = loop {

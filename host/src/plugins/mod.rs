@@ -49,7 +49,7 @@ pub struct Plugin {
     /// Its compiled component.
     pub component: Arc<Prepared>,
     /// The opened folders, the variables and the origins of its grants.
-    pub reach: Reach,
+    pub reach: Arc<Reach>,
     /// The limits of its calls.
     pub limits: Limits,
     /// Its tools that can be registered.
@@ -319,7 +319,7 @@ async fn load_one(
         effective,
         grants,
         component: Arc::new(component),
-        reach,
+        reach: Arc::new(reach),
         limits,
         tools,
     })

@@ -208,10 +208,10 @@ impl Prepared {
     /// Runs one tool in a fresh instance, for at most `time`. Not public: whoever holds a component still has to go through
     /// the gate.
     pub(crate) async fn call(
-        self: Arc<Self>,
+        self: &Arc<Self>,
         tool: &str,
         arguments: Arc<[u8]>,
-        reach: &Reach,
+        reach: &Arc<Reach>,
         limits: &Limits,
         time: Duration,
         run: Run,
@@ -232,7 +232,7 @@ impl Prepared {
     ///
     /// It starts on the thread of the caller. When it used up a whole tick it goes on among the slow, see [`Pace`].
     pub(super) async fn enter<E: Entry>(
-        self: Arc<Self>,
+        self: &Arc<Self>,
         entry: E,
         state: State,
         limits: &Limits,

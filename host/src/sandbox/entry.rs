@@ -146,9 +146,9 @@ fn other_world() -> Failure {
 impl Prepared {
     /// Tells a hook of an event, in a fresh instance, and what it answers.
     pub(crate) async fn handle(
-        self: Arc<Self>,
+        self: &Arc<Self>,
         event: Arc<hooks::Event>,
-        reach: &Reach,
+        reach: &Arc<Reach>,
         limits: &Limits,
         run: Run,
     ) -> Report<hooks::Answer> {

@@ -403,7 +403,7 @@ mod tests {
     fn call(folder: &std::path::Path) -> (State, u32) {
         std::fs::write(folder.join("there"), "").unwrap();
         let granted = Folder { host: folder.to_owned(), guest: "/granted".to_owned(), access: Access::Write };
-        let reach = Reach::open(&[granted], Vec::new()).unwrap();
+        let reach = Arc::new(Reach::open(&[granted], Vec::new()).unwrap());
         let mut limits = Limits::default();
         limits.set(Limit::WrittenBytes, 10);
         limits.set(Limit::WrittenFiles, 1);

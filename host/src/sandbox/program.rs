@@ -143,7 +143,7 @@ struct Program {
     /// Where its folder is made.
     below: PathBuf,
     arguments: Arc<[u8]>,
-    reach: Reach,
+    reach: Arc<Reach>,
     /// There once the call has its place: those that wait take no room on the disk.
     folder: Arc<OnceLock<Made>>,
     /// Taken as long as the folder is there, also where nobody waits for it any more.
@@ -155,9 +155,9 @@ struct Program {
 impl Prepared {
     /// Runs a program once.
     pub(super) async fn run_program(
-        self: Arc<Self>,
+        self: &Arc<Self>,
         arguments: Arc<[u8]>,
-        reach: &Reach,
+        reach: &Arc<Reach>,
         limits: &Limits,
         time: Duration,
         run: Run,

@@ -3,10 +3,10 @@
 use crate::sandbox::bindings::palisade::plugin::{host, types};
 use crate::sandbox::call::{LogLine, Progress, Run};
 use crate::sandbox::folders::{Folders, Stuck};
-use crate::sandbox::http::{Http, Network};
+use crate::sandbox::http::Http;
 use crate::sandbox::limiter::Limiter;
 use crate::sandbox::store::OwnStore;
-use crate::sandbox::wasi::{Granted, Reach};
+use crate::sandbox::wasi::Reach;
 use crate::sandbox::written::Written;
 use palisade_policy::{Limit, Limits};
 use std::sync::Arc;
@@ -22,7 +22,9 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 const PROGRESS_MESSAGE: usize = 256;
 
 pub(crate) struct State {
-    wasi: WasiCtx,
+    reach: Arc<Reach>,
+    /// Made of it when it is first asked for: most calls never do.
+    wasi: Option<WasiCtx>,
     table: ResourceTable,
     pub(crate) limiter: Limiter,
     run: Run,
@@ -34,7 +36,6 @@ pub(crate) struct State {
     host_calls_max: u64,
     pub(crate) written: Option<Written>,
     stuck: Stuck,
-    granted: Option<Arc<[Granted]>>,
     pub(crate) http: Http,
     /// Its own, where it was granted one.
     pub(crate) store: Option<OwnStore>,
@@ -47,36 +48,12 @@ pub(crate) struct HostCalls;
 
 impl State {
     /// Of a call that reaches what was granted.
-    pub(crate) fn new(reach: &Reach, limits: &Limits, run: Run, stuck: Stuck) -> Self {
-        let written = reach.writes().then(|| Written::new(limits));
-        Self {
-            written,
-            granted: reach.granted(),
-            store: reach.store().map(|store| OwnStore::new(store, limits)),
-            ..Self::with(reach.context(), reach.network(), limits, run, stuck)
-        }
-    }
-
-    /// Of a call of a program, whose working folder is there to be written; see [`State::start`].
-    pub(super) fn program(reach: &Reach, limits: &Limits, run: Run, stuck: Stuck) -> Self {
-        Self { written: Some(Written::new(limits)), ..Self::new(reach, limits, run, stuck) }
-    }
-
-    /// Gives a program its words, its streams and its working folder.
-    pub(super) fn start(&mut self, wasi: WasiCtx) {
-        self.wasi = wasi;
-    }
-
-    /// Of the reading of definitions, which reaches nothing.
-    pub(crate) fn sealed(limits: &Limits, stuck: Stuck, seed: u8) -> Self {
-        Self::with(Reach::sealed(seed), None, limits, Run::default(), stuck)
-    }
-
-    fn with(wasi: WasiCtx, network: Option<Arc<Network>>, limits: &Limits, run: Run, stuck: Stuck) -> Self {
+    pub(crate) fn new(reach: &Arc<Reach>, limits: &Limits, run: Run, stuck: Stuck) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.size(Limit::Handles));
         Self {
-            wasi,
+            reach: reach.clone(),
+            wasi: None,
             table,
             limiter: Limiter::new(limits),
             run,
@@ -86,12 +63,26 @@ impl State {
             last_progress: None,
             host_calls: 0,
             host_calls_max: limits.get(Limit::HostCalls),
-            written: None,
+            written: reach.writes().then(|| Written::new(limits)),
             stuck,
-            granted: None,
-            http: Http::new(network, limits),
-            store: None,
+            http: Http::new(reach.network(), limits),
+            store: reach.store().map(|store| OwnStore::new(store, limits)),
         }
+    }
+
+    /// Of a call of a program, whose working folder is there to be written; see [`State::start`].
+    pub(super) fn program(reach: &Arc<Reach>, limits: &Limits, run: Run, stuck: Stuck) -> Self {
+        Self { written: Some(Written::new(limits)), ..Self::new(reach, limits, run, stuck) }
+    }
+
+    /// Gives a program its words, its streams and its working folder.
+    pub(super) fn start(&mut self, wasi: WasiCtx) {
+        self.wasi = Some(wasi);
+    }
+
+    /// Of the reading of definitions, which reaches nothing.
+    pub(crate) fn sealed(limits: &Limits, stuck: Stuck, seed: u8) -> Self {
+        Self { wasi: Some(Reach::sealed(seed)), ..Self::new(&Arc::default(), limits, Run::default(), stuck) }
     }
 
     /// Counts a call into the host. The engine counts none, but asks for the state at each.
@@ -113,9 +104,9 @@ impl State {
 
     pub(crate) fn folders(&mut self) -> Folders<'_> {
         self.count();
-        let inner = WasiFilesystemCtxView { ctx: self.wasi.filesystem(), table: &mut self.table };
-        let granted = self.granted.as_deref().unwrap_or_default();
-        Folders { inner, written: self.written.as_ref(), stuck: &self.stuck, granted, notes: self.http.notes() }
+        let wasi = self.wasi.get_or_insert_with(|| self.reach.context());
+        let inner = WasiFilesystemCtxView { ctx: wasi.filesystem(), table: &mut self.table };
+        Folders { inner, written: self.written.as_ref(), stuck: &self.stuck, granted: self.reach.granted(), notes: self.http.notes() }
     }
 
     pub(crate) fn http(&mut self) -> WasiHttpCtxView<'_> {
@@ -127,7 +118,7 @@ impl State {
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         self.count();
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        WasiCtxView { ctx: self.wasi.get_or_insert_with(|| self.reach.context()), table: &mut self.table }
     }
 }
 

@@ -15,10 +15,10 @@ use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder};
 pub type Folder = FolderGrant;
 
 /// What one component reaches: made once, used by each call.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Reach {
     filesystem: WasiFilesystemCtx,
-    granted: Option<Arc<[Granted]>>,
+    granted: Vec<Granted>,
     writes: bool,
     variables: Vec<(String, String)>,
     network: Option<Arc<Network>>,
@@ -76,7 +76,7 @@ impl Reach {
         let mut ctx = builder.build();
         let mut filesystem = std::mem::take(ctx.filesystem());
         let granted = handles(&mut filesystem).zip(folders).map(|(handle, folder)| Granted { folder: folder.clone(), handle });
-        let granted = (!folders.is_empty()).then(|| granted.collect());
+        let granted = granted.collect();
         let writes = folders.iter().any(|folder| folder.access == Access::Write);
         Ok(Self { filesystem, granted, writes, variables, network: None, store: None, program: None })
     }
@@ -113,8 +113,8 @@ impl Reach {
     }
 
     /// The folders as they were granted.
-    pub(crate) fn granted(&self) -> Option<Arc<[Granted]>> {
-        self.granted.clone()
+    pub(crate) fn granted(&self) -> &[Granted] {
+        &self.granted
     }
 
     /// Whether any folder may be written.
@@ -136,7 +136,7 @@ impl Reach {
         builder.args(&args).stdin(stdin).stdout(stdout).stderr(stderr);
         // The first, for programs that take it for the only one.
         builder.preopened_dir(folder, "/", FsPerms::ReadWrite)?;
-        for Granted { folder, handle } in self.granted.iter().flat_map(|granted| granted.iter()) {
+        for Granted { folder, handle } in &self.granted {
             builder.preopened_dir(handle_path(&folder.host, handle.as_ref()), &folder.guest, perms(folder.access))?;
         }
         Ok(builder.build())
