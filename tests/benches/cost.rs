@@ -4,7 +4,7 @@ use palisade::Host;
 use palisade::config::Options;
 use palisade::policy::{Limits, Verdict};
 use palisade::sandbox::{Allocator, Run, engine_config};
-use palisade_tests::bench::{call, figure, host, load_with, median, options, runtime, time};
+use palisade_tests::bench::{call, figure, host, load_with, median, options, runtime, settle, time};
 use palisade_tests::{World, example, guest, raw, root};
 use std::hint::black_box;
 use std::path::Path;
@@ -198,6 +198,8 @@ fn cold(world: &World) {
         assert!(Command::new(&program).stdout(Stdio::null()).status().expect("it runs").success());
         start.elapsed().as_secs_f64() * 1e3
     };
+    call();
+    settle();
     call();
     let rounds: Vec<(f64, f64)> = (0..60).map(|_| (call(), line())).collect();
     let of = |pick: fn(&(f64, f64)) -> f64| median(rounds.iter().map(pick).collect());

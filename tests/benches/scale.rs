@@ -3,7 +3,7 @@
 
 use palisade::config::Options;
 use palisade::sandbox::Allocator;
-use palisade_tests::bench::{call, figure, host, load, median, memory, percentile, runtime};
+use palisade_tests::bench::{call, figure, host, load, median, memory, percentile, runtime, settle};
 use palisade_tests::{World, answer, example, guest, raw};
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
@@ -99,8 +99,7 @@ fn plugins() {
             took
         };
         start();
-        // What is known of a file is kept once the file has been still for a while.
-        std::thread::sleep(Duration::from_secs(4));
+        settle();
         start();
         let times = (0..ROUNDS).map(|_| start()).collect();
         let mut command = world.command(&["--profile", "trusted", "--plugin-dir", dir.to_str().expect("text"), "serve"]);

@@ -1,4 +1,5 @@
-//! What a client waits for `palisade serve`, over its pipes and over HTTP, beside the same tool as Node and Python servers.
+//! What a client waits for `palisade serve`, over its pipes and over HTTP, beside the same tool as Node and Python servers, and
+//! beside a program that reads a line of JSON, writes one, and does nothing else: less than that no server can take.
 //!
 //! The peers are those of `make bench-peers`, which installs them; without them they are skipped, and that is said. All are
 //! pinned alike: whoever asks to one processor, and each server, with all its threads, to another.
@@ -22,10 +23,29 @@ const WARM_UP: usize = 2000;
 const TEXT: &str =
     "A call of a usual size: a sentence or two\nthat an agent might pass on to a tool,\nbelow two hundred bytes. Ünïcode too.\n";
 
+/// Makes this program the floor.
+const FLOOR: &str = "--floor";
+
+/// Answers each line that has an id, as the tool would and without one.
+fn floor() {
+    let words = TEXT.split_whitespace().count();
+    let mut output = std::io::stdout().lock();
+    for line in std::io::stdin().lock().lines() {
+        let message: Value = serde_json::from_str(&line.expect("text")).expect("JSON");
+        if let Some(id) = message["id"].as_u64() {
+            let answer = json!({"jsonrpc": "2.0", "id": id, "result": {"structuredContent": {"words": words}}});
+            output.write_all(format!("{answer}\n").as_bytes()).and_then(|()| output.flush()).expect("it reads");
+        }
+    }
+}
+
 fn main() {
     // Asked for by a test runner that lists tests: this is none.
     if std::env::args().any(|a| a == "--list") {
         return;
+    }
+    if std::env::args().any(|a| a == FLOOR) {
+        return floor();
     }
     let world = World::new();
     let plugin = example("text-stats");
@@ -48,6 +68,9 @@ fn main() {
         ("Node", node.exists().then(|| with("node", &node))),
         ("Python", python.exists().then(|| with(python.to_str().expect("text"), &root().join("tests/peers/server.py")))),
     ];
+    let mut bare = Command::new(std::env::current_exe().expect("this program has a path"));
+    bare.arg(FLOOR);
+    served.push(Peer { name: "floor", way: Way::Lines(Lines::start(bare, "count")) });
     for (name, command) in peers {
         match command {
             Some(command) => served.push(Peer { name, way: Way::Lines(Lines::start(command, "count")) }),
@@ -70,6 +93,7 @@ fn main() {
             let beside = node.map_or(String::new(), |node| format!(": {:.2} × Node's p50", p50 / node));
             let goal = if (peer.name, flight) == ("stdio", 1) { "p50 at most 0.5 × Node's" } else { "" };
             let who = match peer.way {
+                Way::Lines(_) if peer.name == "floor" => "a line read and a line written".to_owned(),
                 Way::Lines(_) if peer.name != "stdio" => format!("the tool as a {} server, stdio", peer.name),
                 _ => format!("`palisade serve`, {}", peer.name),
             };

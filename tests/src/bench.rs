@@ -9,7 +9,7 @@ use palisade::sandbox::{Allocator, Run};
 use palisade::{Host, LoadOptions, ToolCall};
 use std::future::Future;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A runtime as small as one can be.
 #[must_use]
@@ -71,6 +71,12 @@ pub fn time(mut work: impl FnMut()) -> f64 {
         turns += 8;
     }
     start.elapsed().as_secs_f64() * 1e9 / f64::from(turns)
+}
+
+/// Waits until files written just now have been still for as long as it takes: only then does the host keep what it knows of
+/// them, at its next start.
+pub fn settle() {
+    std::thread::sleep(Duration::from_secs(5));
 }
 
 /// The middle one.
