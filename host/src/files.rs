@@ -163,7 +163,7 @@ pub struct Opened {
 }
 
 /// What tells a file that has not changed: it is another when any of these is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Stamp {
     device: u64,
     inode: u64,

@@ -1,6 +1,7 @@
 //! Broken input: a clear error of the right kind, nothing half written, and the other plugins are still served.
 
-use palisade_tests::{World, answer, guest, raw};
+use palisade::sandbox::Allocator;
+use palisade_tests::{World, answer, bench, guest, raw};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::{Value, json};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -334,4 +335,38 @@ fn damaged_code_in_the_cache_is_compiled_again() {
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o666)).unwrap();
     run();
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600, "a file others can write is replaced");
+}
+
+#[test]
+fn many_plugins_whose_code_is_known_are_loaded_side_by_side_and_one_that_changed_is_seen() {
+    let world = World::new();
+    let write = |i: usize, says: &str| {
+        let schema = format!(r#"{{"type":"object","description":"{says}"}}"#);
+        // Every other one is large, and runs in other engines.
+        let extra = if i.is_multiple_of(2) { format!("(data (i32.const 8192) \"{}\")", "x".repeat(20_000)) } else { String::new() };
+        let component = raw::Module { schema: &schema, extra: &extra, ..raw::Module::default() }.component();
+        world.plugin(&format!("p{i}"), &component, "")
+    };
+    let plugins: Vec<_> = (0..20).map(|i| write(i, &format!("the {i}th"))).collect();
+    let said = || {
+        let host = bench::host(&world, plugins.clone(), 0, Allocator::Pool(palisade::POOL));
+        assert!(host.quarantined().is_empty(), "{:?}", host.quarantined());
+        let runtime = bench::runtime();
+        let said = |i: usize| {
+            let id = format!("p{i}/go");
+            assert!(runtime.block_on(bench::call(&host, &id, "{}")).error.is_none(), "{id}");
+            host.tool(&id).unwrap().spec.input.value()["description"].as_str().unwrap().to_owned()
+        };
+        (0..20).map(said).collect::<Vec<_>>()
+    };
+    let mut all: Vec<_> = (0..20).map(|i| format!("the {i}th")).collect();
+    assert_eq!(said(), all);
+    bench::settle();
+    // Known now, and loaded so the next time.
+    assert_eq!([said(), said()], [all.clone(), all.clone()]);
+    for i in [6, 7] {
+        write(i, "another");
+        all[i] = "another".to_owned();
+    }
+    assert_eq!([said(), said()], [all.clone(), all]);
 }

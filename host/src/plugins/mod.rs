@@ -95,6 +95,9 @@ pub(crate) struct Bundled {
     pub(crate) skill: String,
 }
 
+/// From so many on, a thread costs less than it saves.
+const MANY: usize = 16;
+
 const PLUGIN: Sort = Sort { file: manifest::FILE, noun: "plugin", bare: true };
 const HOOK: Sort = Sort { file: manifest::FILE, noun: "hook", bare: false };
 
@@ -120,6 +123,13 @@ pub(crate) async fn load(
     let all = found.len();
     found.retain(|plugin| only.is_none_or(|name| name == plugin.manifest.name.as_str()));
     loaded.skipped = all - found.len();
+    if found.len() >= MANY {
+        let most = settings.limits.get(Limit::Component);
+        sandbox.load_ahead(&found, |plugin| {
+            let file = plugin.place.folder.open_file(&plugin.manifest.component, most).ok()?;
+            Some((file, plugin.manifest.world))
+        });
+    }
     let waiting = Mutex::new(found.into_iter().enumerate());
     let worker = async || {
         let mut done = Vec::new();
@@ -135,6 +145,7 @@ pub(crate) async fn load(
     const { assert!(AT_ONCE == 2, "as many workers as compilers") };
     let (mut done, more) = tokio::join!(worker(), worker());
     done.extend(more);
+    sandbox.forget_ahead();
     done.sort_by_key(|(place, ..)| *place);
     for (_, name, ended, mut tools) in done {
         loaded.quarantined.append(&mut tools);

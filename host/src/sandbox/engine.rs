@@ -1,7 +1,7 @@
 //! The sandbox: engines for small and large components, what they share, and how a component gets ready.
 
 use crate::error::{Error, Kind};
-use crate::files::Opened;
+use crate::files::{Opened, Stamp};
 use crate::sandbox::CodeCache;
 use crate::sandbox::cache::{WasmDigest, load_own};
 use crate::sandbox::call::{Places, Prepared};
@@ -9,9 +9,11 @@ use crate::sandbox::compile::Compiler;
 use crate::sandbox::entry::World;
 use crate::sandbox::module::is_module;
 use crate::sandbox::shards::Shards;
+use crate::sandbox::slow::threads;
 use palisade_policy::{Limit, Limits};
 use sha2::{Digest, Sha256};
-use std::sync::{Arc, OnceLock};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use wasmtime::component::Component;
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
@@ -40,10 +42,13 @@ const HOOKS: u32 = 8;
 pub struct Sandbox {
     small: Arc<Shards>,
     large: OnceLock<(Arc<Shards>, Option<String>)>,
+    making: Mutex<()>,
     fallback: Option<String>,
     limits: Limits,
     cache: Option<CodeCache>,
     compiler: Option<Compiler>,
+    /// Known code that was loaded ahead, by its component's file, and whether that might be a core module.
+    ahead: Mutex<HashMap<(Stamp, bool), (WasmDigest, Component)>>,
     places: Places,
     /// Of hooks, which calls wait for: they are never behind the calls of others.
     hook_places: Places,
@@ -69,10 +74,12 @@ impl Sandbox {
         Ok(Self {
             small,
             large: OnceLock::new(),
+            making: Mutex::default(),
             fallback,
             limits: limits.clone(),
             cache,
             compiler,
+            ahead: Mutex::default(),
             places,
             hook_places: Places::new(HOOKS.into()),
         })
@@ -88,6 +95,40 @@ impl Sandbox {
     #[must_use]
     pub fn fallback(&self) -> Option<&str> {
         self.fallback.as_deref().or_else(|| self.large.get()?.1.as_deref())
+    }
+
+    /// Loads what is known of many components' files on all processors at once; [`Sandbox::prepare`] finds it then. What is not
+    /// known, or cannot be opened, is left to that.
+    pub(crate) fn load_ahead<T: Sync>(&self, all: &[T], open: impl Fn(&T) -> Option<(Opened, World)> + Sync) {
+        let Some(cache) = &self.cache else { return };
+        let load = |part: &[T]| {
+            for (file, world) in part.iter().filter_map(&open) {
+                let (stamp, modules) = (*file.stamp(), world.takes_modules());
+                let shards = self.shards(file.size());
+                let known = shards.ok().and_then(|shards| cache.load_known(&shards.get(0).engine, &stamp, modules));
+                if let Some(known) = known {
+                    self.ahead().insert((stamp, modules), known);
+                }
+            }
+        };
+        let (mine, theirs) = all.split_at(all.len().div_ceil(threads()));
+        std::thread::scope(|scope| {
+            for part in theirs.chunks(mine.len().max(1)) {
+                // Where there is no thread to be had, each is loaded when it is prepared.
+                let _ = std::thread::Builder::new().spawn_scoped(scope, || load(part));
+            }
+            load(mine);
+        });
+    }
+
+    /// Drops what was loaded ahead and not prepared.
+    pub(crate) fn forget_ahead(&self) {
+        self.ahead().clear();
+    }
+
+    fn ahead(&self) -> MutexGuard<'_, HashMap<(Stamp, bool), (WasmDigest, Component)>> {
+        // A map is whole after a panic of whoever held it.
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Compiles a component, or takes it from the code cache by its digest, and links it once for all its calls. A file that
@@ -110,7 +151,10 @@ impl Sandbox {
         }
         let shards = self.shards(file.size())?;
         let engine = &shards.get(0).engine;
-        let (digest, component) = match self.cache.as_ref().and_then(|cache| cache.load_known(engine, &stamp, world.takes_modules())) {
+        let modules = world.takes_modules();
+        let ahead = self.ahead().remove(&(stamp, modules));
+        let known = ahead.or_else(|| self.cache.as_ref()?.load_known(engine, &stamp, modules));
+        let (digest, component) = match known {
             Some(known) => known,
             None => {
                 let wasm = file.read().map_err(|e| refuse(e.to_string()))?;
@@ -126,7 +170,7 @@ impl Sandbox {
                     }
                 };
                 if let Some(cache) = &self.cache {
-                    cache.know(engine, &stamp, world.takes_modules(), &digest);
+                    cache.know(engine, &stamp, modules, &digest);
                 }
                 (digest, component)
             }
@@ -143,6 +187,8 @@ impl Sandbox {
         if size < LARGE {
             return Ok(self.small.clone());
         }
+        // One thread makes them; others that load at the same time wait for it.
+        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((large, _)) = self.large.get() {
             return Ok(large.clone());
         }
