@@ -6,7 +6,6 @@ import math
 import os
 import statistics
 from array import array
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -61,13 +60,13 @@ class Seen:
 
     def __init__(self) -> None:
         self.filled = 0
-        self.values: Counter[str] = Counter()
+        self.values: dict[str, int] = {}
         self.numbers: array[float] | None = array("d")
 
     def add(self, value: str) -> None:
         self.filled += 1
-        if value in self.values or len(self.values) < KEPT:
-            self.values[value] += 1
+        if len(self.values) < KEPT or value in self.values:
+            self.values[value] = self.values.get(value, 0) + 1
         if self.numbers is not None:
             number = number_of(value)
             if number is None:
@@ -109,7 +108,6 @@ def describe_lines(lines: Iterable[str], delimiter: str) -> Table:
 
 def column_of(name: str, seen: Seen, rows: int) -> Column:
     numbers = numbers_of(seen.numbers) if seen.numbers else None
-    # As `most_common`, which touches more of the memory that each call gets anew.
     most = sorted(seen.values.items(), key=lambda one: -one[1])[:COMMON]
     common = [] if numbers else [Value(value, count) for value, count in most]
     return Column(name, seen.filled, rows - seen.filled, len(seen.values), numbers, common)
@@ -160,8 +158,6 @@ def describe_file(
         raise Failure(f"{full} is not UTF-8 text") from error
 
 
-# What runs while the component is made is ready in it: a first table costs what a second would.
-for _ in range(10):
-    describe.run('{"text": "a,b,c\\n1,x,\\n2.5,\\"y\\",z\\n"}')
+describe.warm_up('{"text": "a,b,c\\n1,x,\\n2.5,\\"y\\",z\\n"}')
 
 Tools = export(describe, describe_file)

@@ -153,12 +153,19 @@ def test(hint: Any) -> Callable[[Any], bool]:
     return is_object
 
 
-def plain(value: Any) -> Any:
-    """A value as JSON has it: dataclasses as objects, members of an Enum as their values."""
+def object_of(value: Any) -> Any:
+    """What JSON has no type for, one level of it: a dataclass is an object, a member of an Enum its value."""
     if hasattr(value, "__dataclass_fields__"):
-        return {name: plain(getattr(value, name)) for name in value.__dataclass_fields__}
+        return {name: getattr(value, name) for name in value.__dataclass_fields__}
     if isinstance(value, Enum):
-        return plain(value.value)
+        return value.value
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it, all of it."""
+    if hasattr(value, "__dataclass_fields__") or isinstance(value, Enum):
+        return plain(object_of(value))
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

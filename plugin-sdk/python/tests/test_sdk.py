@@ -150,10 +150,24 @@ class Calls(unittest.TestCase):
             raise Failure("no such thing")
 
         self.assertEqual(many.run('{"who":"ab"}'), [Text("abab"), Text("x"), Json({"who": "ab"}), Blob("a/b", b"\x01")])
-        self.assertEqual(_json.dumps(_types.plain(point.run('{"x":2}')[0].value)), '{"x":2.0,"y":0.0,"tags":[]}')
+        self.assertEqual(_json.dumps(point.run('{"x":2}')[0].value), '{"x":2.0,"y":0.0,"tags":[]}')
         self.assertEqual(json.loads(point.output_schema or "")["required"], ["x"])
         with self.assertRaisesRegex(Failure, "no such thing"):
             fails.run("{}")
+
+    def test_a_tool_that_is_warmed_up_ran_and_what_it_raises_is_an_error_of_the_build(self) -> None:
+        told: list[str] = []
+
+        @tool
+        def tells(who: Annotated[str, "Who."]) -> list[Any]:
+            """Does."""
+            told.append(who)
+            return [Json(Point(1.0)), Json({"to": Line("line", Point(2.0))}), Blob("a/b", b"")]
+
+        tells.warm_up('{"who":"you"}')
+        self.assertEqual(set(told), {"you"})
+        with self.assertRaises(TypeError):
+            tells.warm_up("{}")
 
     def test_a_path_is_in_the_workspace_or_absolute(self) -> None:
         for path, guest in [("src/lib.rs", "/workspace/src/lib.rs"), ("/data/a.txt", "/data/a.txt"), (".", "/workspace"), ("./a//b", "/workspace/a/b"), ("../x", "/workspace/../x")]:
