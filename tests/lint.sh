@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 failed=0
 
 if cargo deny --version >/dev/null 2>&1; then
-  cargo deny --offline check licenses bans sources || failed=1
+  cargo deny --locked check licenses bans sources || failed=1
 else
   echo "skipped: cargo deny is not installed"
 fi

@@ -9,7 +9,7 @@ use palisade_policy::{Authorized, Limit};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The only function that runs a tool. It reads nothing but what the authorized call owns.
+/// The only function that runs a tool. It reads nothing but what the authorized call holds.
 pub(crate) async fn dispatch(
     authorized: Authorized<'_, &Arc<Tool>>,
     run: Run,

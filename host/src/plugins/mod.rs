@@ -126,6 +126,9 @@ pub(crate) async fn load(
     if found.len() >= MANY {
         let most = settings.limits.get(Limit::Component);
         sandbox.load_ahead(&found, |plugin| {
+            if plugin.place.scope == Scope::Workspace {
+                as_trusted(settings, plugin.place.folder.path(), manifest::FILE, &Sha256::digest(&plugin.bytes).into()).ok()?;
+            }
             let file = plugin.place.folder.open_file(&plugin.manifest.component, most).ok()?;
             Some((file, plugin.manifest.world))
         });

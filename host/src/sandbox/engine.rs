@@ -101,6 +101,8 @@ impl Sandbox {
     /// known, or cannot be opened, is left to that.
     pub(crate) fn load_ahead<T: Sync>(&self, all: &[T], open: impl Fn(&T) -> Option<(Opened, World)> + Sync) {
         let Some(cache) = &self.cache else { return };
+        // Of a load that was given up.
+        self.forget_ahead();
         let load = |part: &[T]| {
             for (file, world) in part.iter().filter_map(&open) {
                 let (stamp, modules) = (*file.stamp(), world.takes_modules());

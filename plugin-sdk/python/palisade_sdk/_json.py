@@ -7,7 +7,6 @@ import math
 from typing import Any
 
 from ._host import well_formed
-from ._types import object_of, plain
 
 _decoder = json.JSONDecoder()
 # Python reads -0 as the integer 0, which has no sign.
@@ -19,8 +18,7 @@ def loads(text: str) -> Any:
     return (_signing if "-0" in text else _decoder).raw_decode(text.lstrip())[0]
 
 
-# What JSON has no type for is asked of us as it comes: to go through all of a result beforehand takes longer than to write it.
-_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=object_of)
+_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def dumps(value: Any) -> str:
@@ -29,7 +27,7 @@ def dumps(value: Any) -> str:
     except ValueError:
         text = "e-0"  # Not finite, which is null; or it holds itself, which the slow way refuses too.
     # An exponent has two digits in Python; a string that looks so only takes the slow way.
-    return well_formed(_slowly(plain(value)) if "e-0" in text else text)
+    return well_formed(_slowly(value) if "e-0" in text else text)
 
 
 def _slowly(value: Any) -> str:

@@ -98,7 +98,7 @@ class Tool(Generic[P, R]):
         ready in it, and the first thing a call does costs what it would cost a second time."""
         for _ in range(10):
             for one in self.run(arguments):
-                _content(one) if types else isinstance(one, Json) and _json.dumps(one.value)
+                _content(one) if types else isinstance(one, Json) and _document(one)
 
     def run(self, arguments: str) -> list[Text | Json[Any] | Blob]:
         """Runs it with a JSON object, as the host does."""
@@ -166,11 +166,15 @@ def export(*tools: Tool[..., Any]) -> type:
     return Tools
 
 
+def _document(one: Json[Any]) -> str:
+    return _json.dumps(_types.plain(one.value))
+
+
 def _content(one: Text | Json[Any] | Blob) -> Any:
     if isinstance(one, Text):
         return types.Content_Text(well_formed(one.text))
     if isinstance(one, Json):
-        return types.Content_Json(_json.dumps(one.value))
+        return types.Content_Json(_document(one))
     return types.Content_Blob(types.Blob(one.mime, bytes(one.data)))
 
 

@@ -153,19 +153,19 @@ def test(hint: Any) -> Callable[[Any], bool]:
     return is_object
 
 
-def object_of(value: Any) -> Any:
-    """What JSON has no type for, one level of it: a dataclass is an object, a member of an Enum its value."""
-    if hasattr(value, "__dataclass_fields__"):
-        return {name: getattr(value, name) for name in value.__dataclass_fields__}
-    if isinstance(value, Enum):
-        return value.value
-    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+# Most of a result is of these, and each call of a function costs more than to look.
+_AS_IT_IS = frozenset(_PLAIN)
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON has it, all of it."""
-    if hasattr(value, "__dataclass_fields__") or isinstance(value, Enum):
-        return plain(object_of(value))
+    """A value as JSON has it: dataclasses as objects, members of an Enum as their values."""
+    kind = type(value)
+    if kind in _AS_IT_IS:
+        return value
+    if kind is not list and kind is not dict and hasattr(value, "__dataclass_fields__"):
+        return {name: one if type(one := getattr(value, name)) in _AS_IT_IS else plain(one) for name in value.__dataclass_fields__}
+    if isinstance(value, Enum):
+        return plain(value.value)
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
