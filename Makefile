@@ -76,7 +76,7 @@ lint: plugins
 	cargo clippy --locked --profile plugin --target $(WASM) $(addprefix -p ,$(PLUGINS) $(HOOKS) $(SKILLS) conformance-rust) -- -D warnings
 	tests/lint.sh
 
-bench: plugins
+bench: plugins guests
 	cargo build --locked --release --workspace --bins
 	tests/bench.sh tests/figures.md
 
