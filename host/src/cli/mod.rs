@@ -9,6 +9,7 @@ mod author;
 mod call;
 mod check;
 mod consent;
+mod eager;
 mod explain;
 mod hook;
 mod mcp;

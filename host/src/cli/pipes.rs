@@ -3,6 +3,7 @@
 //!
 //! Where the rule ends: a terminal or a file is read and written by threads, as ever.
 
+use super::eager::{Answered, Eager, Noted};
 use std::io::IsTerminal;
 use std::os::fd::{AsFd, OwnedFd};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -12,30 +13,35 @@ use tokio::net::unix::pipe;
 pub type Input = Box<dyn AsyncRead + Send + Unpin>;
 pub type Output = Box<dyn AsyncWrite + Send + Unpin>;
 
-/// What a client writes to.
-pub fn input() -> Input {
-    let stdin = std::io::stdin();
-    match ready(&stdin) {
-        Some((fd, Kind::Pipe)) => {
-            pipe::Receiver::from_owned_fd(fd).map_or_else(|_| Box::new(tokio::io::stdin()) as Input, |pipe| Box::new(pipe))
-        }
-        Some((fd, Kind::Socket)) => socket(fd).map_or_else(|| Box::new(tokio::io::stdin()) as Input, |socket| Box::new(socket)),
-        None => Box::new(tokio::io::stdin()),
-    }
+/// What a client writes to, and what it reads from. After an answer the next message is looked for a moment before the input is
+/// waited for.
+pub fn both() -> (Input, Output) {
+    let answered = Answered::default();
+    (input(&answered), Box::new(Noted::new(output(), answered)))
 }
 
-/// What a client reads from.
-pub fn output() -> Output {
+fn input(answered: &Answered) -> Input {
+    let stdin = std::io::stdin();
+    let eager = |fd: OwnedFd, kind: Kind| -> Option<Input> {
+        Some(match kind {
+            Kind::Pipe => Box::new(Eager::new(pipe::Receiver::from_owned_fd(fd).ok()?, answered.clone())),
+            Kind::Socket => Box::new(Eager::new(socket(fd)?, answered.clone())),
+        })
+    };
+    ready(&stdin).and_then(|(fd, kind)| eager(fd, kind)).unwrap_or_else(|| Box::new(tokio::io::stdin()))
+}
+
+fn output() -> Output {
     let stdout = std::io::stdout();
     // What is written to standard error beside it must not find it unready.
     let shared = same(&stdout, &std::io::stderr());
-    match ready(&stdout).filter(|_| !shared) {
-        Some((fd, Kind::Pipe)) => {
-            pipe::Sender::from_owned_fd(fd).map_or_else(|_| Box::new(tokio::io::stdout()) as Output, |pipe| Box::new(pipe))
-        }
-        Some((fd, Kind::Socket)) => socket(fd).map_or_else(|| Box::new(tokio::io::stdout()) as Output, |socket| Box::new(socket)),
-        None => Box::new(tokio::io::stdout()),
-    }
+    let prompt = |fd: OwnedFd, kind: Kind| -> Option<Output> {
+        Some(match kind {
+            Kind::Pipe => Box::new(pipe::Sender::from_owned_fd(fd).ok()?),
+            Kind::Socket => Box::new(socket(fd)?),
+        })
+    };
+    ready(&stdout).filter(|_| !shared).and_then(|(fd, kind)| prompt(fd, kind)).unwrap_or_else(|| Box::new(tokio::io::stdout()))
 }
 
 enum Kind {

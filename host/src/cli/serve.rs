@@ -64,7 +64,10 @@ pub async fn run(context: &Context, args: ServeArgs) -> Result<ExitCode, Error> 
                 context.out.say(&format!("listening on http://{address}{} ({who})", mcp::PATH));
                 mcp::serve_http(hosts.clone(), listener, guard, stop.clone(), events).await
             }
-            None => mcp::serve(hosts.clone(), pipes::input(), pipes::output(), stop.clone(), events).await,
+            None => {
+                let (input, output) = pipes::both();
+                mcp::serve(hosts.clone(), input, output, stop.clone(), events).await
+            }
         }
     };
     tokio::pin!(serving, fresh);
