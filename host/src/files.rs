@@ -7,7 +7,7 @@
 //!
 //! Never here: what a file means.
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, openat, statat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, openat, statat};
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
@@ -88,8 +88,10 @@ impl Folder {
     /// # Errors
     /// [`ReadError::Link`] where any part is a link.
     pub fn folder(&self, below: &str) -> Result<Self, ReadError> {
-        let mut handle = self.handle.try_clone().map_err(ReadError::Io)?;
-        for part in parts(below)? {
+        let parts = parts(below)?;
+        let (first, rest) = parts.split_first().ok_or(ReadError::Outside)?;
+        let mut handle = open_part(&self.handle, first, FOLDER)?;
+        for part in rest {
             handle = open_part(&handle, part, FOLDER)?;
         }
         Ok(Self { handle, path: self.path.join(below) })
@@ -181,15 +183,7 @@ impl Stamp {
     /// # Errors
     /// Of the system.
     pub fn of(file: &File) -> std::io::Result<Self> {
-        use std::os::unix::fs::MetadataExt;
-        let meta = file.metadata()?;
-        Ok(Self {
-            device: meta.dev(),
-            inode: meta.ino(),
-            size: meta.size(),
-            modified: (meta.mtime(), meta.mtime_nsec()),
-            changed: (meta.ctime(), meta.ctime_nsec()),
-        })
+        file.metadata().map(|meta| Self::from(&meta))
     }
 
     /// Whether a later change is sure to show in it.
@@ -214,10 +208,26 @@ impl Stamp {
     }
 }
 
+impl From<&std::fs::Metadata> for Stamp {
+    fn from(meta: &std::fs::Metadata) -> Self {
+        use std::os::unix::fs::MetadataExt;
+        Self {
+            device: meta.dev(),
+            inode: meta.ino(),
+            size: meta.size(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+        }
+    }
+}
+
 impl Opened {
     fn new(file: File, max: u64) -> Result<Self, ReadError> {
-        regular(&fstat(&file)?)?;
-        let stamp = Stamp::of(&file).map_err(ReadError::Io)?;
+        let meta = file.metadata().map_err(ReadError::Io)?;
+        if !meta.is_file() {
+            return Err(ReadError::Special);
+        }
+        let stamp = Stamp::from(&meta);
         if stamp.size > max { Err(ReadError::TooLarge(max)) } else { Ok(Self { file, stamp, max }) }
     }
 
@@ -277,15 +287,24 @@ pub(crate) const TRIES: usize = 16;
 /// # Errors
 /// Of the system. What was there stays, and nothing half written does.
 pub fn write_whole(path: &Path, parts: &[&[u8]]) -> std::io::Result<()> {
+    write_whole_in(beside(path), path, parts)
+}
+
+/// The same with the folder, of the same file system, in which it is unfinished: for a folder of so many files that to sweep it
+/// takes time.
+///
+/// # Errors
+/// Of the system. What was there stays, and nothing half written does.
+pub(crate) fn write_whole_in(folder: &Path, path: &Path, parts: &[&[u8]]) -> std::io::Result<()> {
     // A sweep of another process can take the new file away in the moment before it is locked.
     let lost = |e: &std::io::Error| matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::WouldBlock);
     for _ in 1..TRIES {
-        match write_once(path, parts) {
+        match write_once(folder, path, parts) {
             Err(error) if lost(&error) => {}
             done => return done,
         }
     }
-    write_once(path, parts)
+    write_once(folder, path, parts)
 }
 
 /// A new file beside a path, for this user alone, which is gone if it is dropped before it was put there. A sweep takes it
@@ -294,13 +313,20 @@ pub fn write_whole(path: &Path, parts: &[&[u8]]) -> std::io::Result<()> {
 /// # Errors
 /// Of the system.
 pub fn unfinished(path: &Path) -> std::io::Result<tempfile::NamedTempFile> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    unfinished_in(beside(path))
+}
+
+fn unfinished_in(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
     tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder)
 }
 
-fn write_once(path: &Path, parts: &[&[u8]]) -> std::io::Result<()> {
+fn beside(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn write_once(folder: &Path, path: &Path, parts: &[&[u8]]) -> std::io::Result<()> {
     use std::io::Write;
-    let mut file = unfinished(path)?;
+    let mut file = unfinished_in(folder)?;
     // Says to a sweep that somebody is still writing it.
     rustix::fs::flock(file.as_file(), rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
     parts.iter().try_for_each(|part| file.write_all(part))?;

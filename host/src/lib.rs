@@ -18,6 +18,7 @@ pub mod hooks;
 mod host;
 mod json;
 mod lane;
+mod many;
 pub mod mcp;
 mod own;
 pub mod plugins;

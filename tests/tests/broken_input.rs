@@ -1,6 +1,7 @@
 //! Broken input: a clear error of the right kind, nothing half written, and the other plugins are still served.
 
 use palisade::sandbox::Allocator;
+use palisade_tests::stdio::Server;
 use palisade_tests::{World, answer, bench, guest, raw};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::{Value, json};
@@ -369,4 +370,56 @@ fn many_plugins_whose_code_is_known_are_loaded_side_by_side_and_one_that_changed
         all[i] = "another".to_owned();
     }
     assert_eq!([said(), said()], [all.clone(), all]);
+}
+
+/// Two plugins whose code and definitions are known, in a cache of their own; and a command that is given both.
+fn known(world: &World) -> impl Fn(&[&str]) -> std::process::Command + '_ {
+    let [one, two] = ["one", "two"].map(|name| {
+        let component = raw::component(&format!("(data (i32.const 3000) \"{name}\")"), "(i32.const 1024)");
+        world.plugin(name, &component, "").display().to_string()
+    });
+    let command = move |args: &[&str]| {
+        let mut command = world.command(&[&["--profile", "trusted", "--plugin", &one, "--plugin", &two], args].concat());
+        command.env("XDG_CACHE_HOME", world.path("home/.cache"));
+        command
+    };
+    for _ in 0..2 {
+        answer(command(&["tools"])).expect(0);
+        bench::settle();
+    }
+    command
+}
+
+#[test]
+fn a_start_opens_the_code_of_what_it_runs_and_of_nothing_else() {
+    let world = World::new();
+    let command = known(&world);
+    let codes = |args: &[&str]| {
+        let opened = world.opened(&["home/.cache/palisade/code"], || drop(answer(command(args)).expect(0)));
+        assert!(opened.iter().any(|name| name.ends_with(".stamp")), "{opened:?}");
+        opened.into_iter().filter(|name| name.ends_with(".cwasm")).count()
+    };
+    assert_eq!((codes(&["tools"]), codes(&["status"]), codes(&["call", "one/go"])), (0, 0, 1));
+}
+
+#[test]
+fn code_that_is_taken_away_while_it_is_served_fails_its_calls_alone_and_is_compiled_at_the_next_start() {
+    let world = World::new();
+    let command = known(&world);
+    let mut server = Server::of(command(&["serve"]));
+    let called = |server: &mut Server, tool: &str| server.ask("tools/call", &json!({"name": tool, "arguments": {}})).unwrap();
+    let good = called(&mut server, "one__go");
+    for file in std::fs::read_dir(world.path("home/.cache/palisade/code")).unwrap().flatten() {
+        if file.path().extension().is_some_and(|e| e == "cwasm") {
+            std::fs::remove_file(file.path()).unwrap();
+        }
+    }
+    let why = "two/go failed (component): its compiled code is not in the cache any more; the next start compiles it again";
+    let gone = json!({"content": [{"type": "text", "text": why}], "isError": true});
+    assert_eq!(good["isError"], false, "{good}");
+    assert_eq!(["two__go", "one__go", "two__go"].map(|tool| called(&mut server, tool)), [gone.clone(), good.clone(), gone]);
+    server.close();
+    let mut server = Server::of(command(&["serve"]));
+    assert_eq!(["two__go", "one__go"].map(|tool| called(&mut server, tool)), [good.clone(), good]);
+    server.close();
 }

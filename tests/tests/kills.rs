@@ -144,7 +144,9 @@ impl Place {
 
     /// Without what is known of a file: that is kept only when the file has been still for a while.
     fn code(&self, start: Start) -> Vec<String> {
-        names(&self.code_folder(start)).into_iter().filter(|n| !n.ends_with(".stamp")).collect()
+        let folder = self.code_folder(start);
+        let whole = names(&folder).into_iter().filter(|n| !n.ends_with(".stamp") && n != "new");
+        whole.chain(names(&folder.join("new"))).collect()
     }
 
     fn palisade(&self, start: Start, args: &[&str]) -> Command {

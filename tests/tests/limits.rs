@@ -181,9 +181,10 @@ fn a_source_takes_no_more_than_its_places() {
         let note = async |name, call| {
             let record: Result<palisade::record::CallRecord, palisade::Error> = call.await;
             ended.borrow_mut().push(name);
-            record.unwrap().error.map(|e| e.kind)
+            let record = record.unwrap();
+            (record.error.map(|e| e.kind), record.stats.duration_us)
         };
-        let (first, sibling, other) = tokio::join!(
+        let ((first, _), (_, waited), (other, _)) = tokio::join!(
             note("the one that sleeps", call("guest/sleep", "{\"ms\":60000}")),
             note("its sibling", call("guest/counter", "{}")),
             note("another source", call("text-stats/count", "{\"text\":\"a\"}")),
@@ -191,8 +192,9 @@ fn a_source_takes_no_more_than_its_places() {
         assert_eq!((first, other), (Some(Kind::LimitTime), None));
         let ended = ended.into_inner();
         assert_eq!(ended[0], "another source");
-        // The sibling waits until the place is free, or until its own deadline at nearly the same moment.
-        assert!(ended[1] == "the one that sleeps" || sibling == Some(Kind::LimitTime), "{ended:?} {sibling:?}");
+        // The sibling waits until the place is free, or until its own deadline at nearly the same moment; by itself it takes
+        // less than a thousandth of that.
+        assert!(waited > 1e6, "{ended:?} {waited}");
         let kind = |record: Result<palisade::record::CallRecord, palisade::Error>| record.unwrap().error.map(|e| e.kind);
         assert_eq!(kind(call("guest/counter", "{}").await), None, "the places are free again");
     });

@@ -328,7 +328,7 @@ fn after_a_kill_the_next_start_is_clean() {
     // What a killed process leaves in each folder that is written, also where none of the kills hit that moment.
     let sessions = world.files().into_iter().find(|f| f.contains("/sessions/") && f.ends_with(".json")).unwrap();
     let sessions = sessions.rsplit_once('/').unwrap().0.to_owned();
-    for folder in [sessions.as_str(), "state/palisade", "home/cache/palisade/code", "home/cold/palisade/code"] {
+    for folder in [sessions.as_str(), "state/palisade", "home/cache/palisade/code/new", "home/cold/palisade/code/new"] {
         world.write(&format!("{folder}/.palisade-new-left"), "half");
     }
     for cache in [&warm, &cold] {

@@ -25,7 +25,7 @@ mod skill;
 mod status;
 mod tools;
 
-use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use output::Output;
 use palisade::config::{Home, Options, Settings};
 use palisade::sandbox::Allocator;
@@ -224,15 +224,22 @@ pub fn main() -> ExitCode {
 /// Of a flag that can stand both before and after the command, the parser forgets what stands before; but every deny
 /// counts, and so does every grant.
 fn parse(args: Vec<OsString>) -> Result<Cli, clap::Error> {
-    let ahead = lists_ahead(&args);
-    let parsed = Cli::try_parse_from(&args)?;
+    let command = Cli::command();
+    let ahead = lists_ahead(&command, &args);
+    let as_read = |command: clap::Command, args: Vec<OsString>| {
+        let mut matches = command.try_get_matches_from(args)?;
+        Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut Cli::command()))
+    };
+    if ahead == args {
+        return as_read(command, args);
+    }
     // Only a line that is right as it was typed is read in another order.
-    if ahead == args { Ok(parsed) } else { Cli::try_parse_from(ahead) }
+    as_read(command.clone(), args)?;
+    as_read(command, ahead)
 }
 
 /// The same arguments, with all flags that make lists before the command.
-fn lists_ahead(args: &[OsString]) -> Vec<OsString> {
-    let command = Cli::command();
+fn lists_ahead(command: &clap::Command, args: &[OsString]) -> Vec<OsString> {
     let lists = command.get_arguments().filter(|flag| flag.is_global_set() && matches!(flag.get_action(), ArgAction::Append));
     let lists: Vec<String> = lists.filter_map(|flag| Some(format!("--{}", flag.get_long()?))).collect();
     let mut args = args.iter().cloned();

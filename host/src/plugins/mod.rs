@@ -23,7 +23,7 @@ use crate::config::{Scope, Settings, SourceDir};
 use crate::error::{Error, Kind};
 use crate::sandbox::{AT_ONCE, Prepared, Reach, Sandbox, Secret, WasmDigest, World};
 use crate::sources::{self, Facts, Place, Sort, as_trusted};
-use crate::{clean, config};
+use crate::{clean, config, many};
 use palisade_policy::{AuthGrant, Capability, Effective, Grant, Identity, Limit, Limits, Origin, Subsystem, ToolId, effective};
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -95,9 +95,6 @@ pub(crate) struct Bundled {
     pub(crate) skill: String,
 }
 
-/// From so many on, a thread costs less than it saves.
-const MANY: usize = 16;
-
 const PLUGIN: Sort = Sort { file: manifest::FILE, noun: "plugin", bare: true };
 const HOOK: Sort = Sort { file: manifest::FILE, noun: "hook", bare: false };
 
@@ -123,7 +120,7 @@ pub(crate) async fn load(
     let all = found.len();
     found.retain(|plugin| only.is_none_or(|name| name == plugin.manifest.name.as_str()));
     loaded.skipped = all - found.len();
-    if found.len() >= MANY {
+    if found.len() >= many::MANY {
         let most = settings.limits.get(Limit::Component);
         sandbox.load_ahead(&found, |plugin| {
             if plugin.place.scope == Scope::Workspace {
@@ -203,14 +200,19 @@ pub fn package(settings: &Settings, folder: &Path) -> Result<Package, Error> {
 }
 
 fn find(settings: &Settings, bundled: Vec<Bundled>, quarantined: &mut Vec<Quarantined>) -> Vec<Found> {
-    let mut found = Vec::new();
-    sources::places(settings, &settings.plugin_dirs, PLUGIN, quarantined, |place, quarantined| {
+    let mut places = Vec::new();
+    sources::places(settings, &settings.plugin_dirs, PLUGIN, quarantined, |place, _| places.push(place));
+    let read = many::each(places, |place| {
         let (shown, key) = (place.shown.clone(), place.key());
-        match read_manifest(settings, place, Subsystem::PluginInit) {
-            Ok(one) => found.push(one),
-            Err(error) => quarantined.push(Quarantined { source: shown, key, error }),
-        }
+        read_manifest(settings, place, Subsystem::PluginInit).map_err(|error| Quarantined { source: shown, key, error })
     });
+    let mut found = Vec::new();
+    for one in read {
+        match one {
+            Ok(one) => found.push(one),
+            Err(broken) => quarantined.push(broken),
+        }
+    }
     let facts = |f: &Found| Facts { name: f.manifest.name.to_string(), shown: f.place.shown.clone(), scope: f.place.scope };
     let mut found = sources::one_of_each_name(found, PLUGIN, facts, quarantined);
     for Bundled { place, skill } in bundled {

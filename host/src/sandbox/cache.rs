@@ -9,16 +9,20 @@
 #![allow(unsafe_code, reason = "the one module that loads precompiled components; each block says why it is sound")]
 
 use crate::files::Stamp;
-use crate::sandbox::Definition;
+use crate::sandbox::code::Facts;
 use hmac::{Hmac, KeyInit, Mac};
 use rustix::fs::{Mode, OFlags};
 use sha2::Sha256;
 use std::hash::{Hash, Hasher};
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use wasmtime::Engine;
 use wasmtime::component::Component;
+
+/// The folder in the cache for what is being written: it is looked through at each start, and the cache itself is too large.
+const NEW: &str = "new";
 
 /// SHA-256 of a component.
 pub type WasmDigest = [u8; 32];
@@ -26,7 +30,7 @@ pub type WasmDigest = [u8; 32];
 pub type CacheKey = [u8; 32];
 /// What a file holds, as its name ends.
 const CODE: &str = "cwasm";
-const DEFINITIONS: &str = "json";
+const FACTS: &str = "json";
 const STAMP: &str = "stamp";
 /// Read at once of what is checked, in bytes: code has megabytes, and less is a system call for each page or two.
 const READ: usize = 256 * 1024;
@@ -34,11 +38,19 @@ const READ: usize = 256 * 1024;
 const MAC: u64 = 32;
 /// Most code that is kept, in bytes: a hundred language runtimes, or tens of thousands of small plugins.
 const MOST: u64 = 4 * 1024 * 1024 * 1024;
-/// Raised with each change of what a definition is checked for, or of how a program of WASI 0.1 is made a component: what was kept
+/// Raised with each change of what a definition is checked for, of what is kept of a component, or of how a program of WASI 0.1 is made a component: what was kept
 /// before is then made again.
-const CHECKS: u32 = 2;
+const CHECKS: u32 = 3;
 /// A file's time of use is written at most this often.
 const TOUCH: Duration = Duration::from_secs(3600);
+
+/// What is known of a component's file.
+pub(crate) struct Known {
+    /// Of the component.
+    pub(crate) digest: WasmDigest,
+    /// The stamp of its code, when that was checked.
+    code: Vec<u8>,
+}
 
 /// A folder of compiled components.
 #[derive(Clone)]
@@ -46,6 +58,8 @@ pub struct CodeCache {
     folder: PathBuf,
     key: CacheKey,
     most: u64,
+    /// What [`settings`] says of the engines that asked.
+    settings: Arc<Mutex<Vec<(Engine, u64)>>>,
 }
 
 impl std::fmt::Debug for CodeCache {
@@ -60,13 +74,14 @@ impl CodeCache {
     #[must_use]
     pub fn open(folder: &Path, key: CacheKey) -> Option<Self> {
         use std::os::unix::fs::DirBuilderExt;
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).ok()?;
+        let new = folder.join(NEW);
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&new).ok()?;
         let meta = std::fs::symlink_metadata(folder).ok()?;
         if !meta.is_dir() || !is_ours(&meta) {
             return None;
         }
-        crate::files::sweep(folder);
-        Some(Self { folder: folder.to_owned(), key, most: MOST })
+        crate::files::sweep(&new);
+        Some(Self { folder: folder.to_owned(), key, most: MOST, settings: Arc::default() })
     }
 
     pub(crate) fn load(&self, engine: &Engine, wasm: &WasmDigest) -> Option<Component> {
@@ -77,7 +92,7 @@ impl CodeCache {
     fn load_code(&self, engine: &Engine, wasm: &WasmDigest, known: Option<&[u8]>) -> Option<(Component, Stamp)> {
         let path = self.path(engine, wasm, CODE);
         let (mut file, meta) = open_own(&path)?;
-        let stamp = Stamp::of(&file).ok()?;
+        let stamp = Stamp::from(&meta);
         let is_known = known.is_some_and(|known| known == stamp.bytes());
         if !is_known {
             let code = meta.len().checked_sub(MAC)?;
@@ -100,24 +115,40 @@ impl CodeCache {
         Some((component, stamp))
     }
 
-    /// What is known of a component's file: its digest and its code, where neither has changed since they were checked. Where it
-    /// might be a core module, that was allowed then too.
-    pub(crate) fn load_known(&self, engine: &Engine, file: &Stamp, modules: bool) -> Option<(WasmDigest, Component)> {
+    /// What is known of a component's file that has not changed since. Where it might be a core module, that was allowed then
+    /// too.
+    pub(crate) fn known(&self, engine: &Engine, file: &Stamp, modules: bool) -> Option<Known> {
         let kept = self.read(&self.stamp_path(engine, file, modules))?;
         let kept = kept.strip_prefix(file.bytes().as_slice())?;
         let (digest, code) = kept.split_first_chunk::<32>()?;
-        let (component, stamp) = self.load_code(engine, digest, Some(code))?;
-        if stamp.bytes() != code {
+        Some(Known { digest: *digest, code: code.to_vec() })
+    }
+
+    /// Whether the code lies there as it was checked.
+    pub(crate) fn is_there(&self, engine: &Engine, known: &Known) -> bool {
+        let meta = std::fs::symlink_metadata(self.path(engine, &known.digest, CODE));
+        meta.is_ok_and(|meta| meta.is_file() && is_ours(&meta) && Stamp::from(&meta).bytes() == known.code)
+    }
+
+    /// The code of what is known. Where it is not as it was checked, it is checked again.
+    pub(crate) fn load_known(&self, engine: &Engine, known: &Known) -> Option<Component> {
+        self.load_code(engine, &known.digest, Some(&known.code)).map(|(component, _)| component)
+    }
+
+    /// The same for a component's file, of which the code is remembered as checked where it was checked again.
+    pub(crate) fn load_of(&self, engine: &Engine, file: &Stamp, modules: bool, known: &Known) -> Option<Component> {
+        let (component, stamp) = self.load_code(engine, &known.digest, Some(&known.code))?;
+        if stamp.bytes() != known.code {
             // Its time of use was written since, and so it was checked anew: at this start, and not at each from then on.
-            self.know(engine, file, modules, digest);
+            self.know(engine, file, modules, &known.digest);
         }
-        Some((*digest, component))
+        Some(component)
     }
 
     /// Remembers the digest of a component's file and that its code was checked. Files that changed a moment ago are not
     /// remembered: their next change might not show.
     pub(crate) fn know(&self, engine: &Engine, file: &Stamp, modules: bool, wasm: &WasmDigest) {
-        let code = open_own(&self.path(engine, wasm, CODE)).and_then(|(code, _)| Stamp::of(&code).ok());
+        let code = open_own(&self.path(engine, wasm, CODE)).map(|(_, meta)| Stamp::from(&meta));
         if let Some(code) = code.filter(|code| code.is_settled() && file.is_settled()) {
             self.write(&self.stamp_path(engine, file, modules), &[file.bytes().as_slice(), wasm, &code.bytes()].concat());
         }
@@ -126,7 +157,7 @@ impl CodeCache {
     fn stamp_path(&self, engine: &Engine, file: &Stamp, modules: bool) -> PathBuf {
         let [device, inode] = file.file();
         let may = if modules { "m" } else { "" };
-        self.folder.join(format!("{device:016x}{inode:016x}{may}-{:016x}.{STAMP}", settings(engine)))
+        self.folder.join(format!("{device:016x}{inode:016x}{may}-{:016x}.{STAMP}", self.settings(engine)))
     }
 
     /// Keeps compiled code. A cache that cannot be written is no error: the code is compiled again next time.
@@ -135,17 +166,18 @@ impl CodeCache {
         self.evict();
     }
 
-    /// The definitions that the component gave when it was asked, and that passed every check: they are the same each time, as
-    /// nothing it can ask differs.
-    pub(crate) fn load_definitions(&self, engine: &Engine, wasm: &WasmDigest) -> Option<Vec<Definition>> {
-        serde_json::from_slice(&self.read(&self.path(engine, wasm, DEFINITIONS))?).ok()
+    /// What the component said when it was asked, and that passed every check: it is the same each time, as nothing it can ask
+    /// differs.
+    pub(crate) fn load_facts(&self, engine: &Engine, wasm: &WasmDigest) -> Option<Facts> {
+        serde_json::from_slice(&self.read(&self.path(engine, wasm, FACTS))?).ok()
     }
 
     /// A small file, checked.
     fn read(&self, path: &Path) -> Option<Vec<u8>> {
-        let (mut file, _) = open_own(path)?;
-        let mut kept = Vec::new();
-        file.read_to_end(&mut kept).ok()?;
+        let (file, meta) = open_own(path)?;
+        // One that has grown does not pass.
+        let mut kept = Vec::with_capacity(usize::try_from(meta.len()).ok()?);
+        file.take(meta.len()).read_to_end(&mut kept).ok()?;
         let written = kept.split_off(kept.len().checked_sub(MAC as usize)?);
         let mut mac = self.mac(path)?;
         mac.update(&kept);
@@ -153,9 +185,9 @@ impl CodeCache {
         Some(kept)
     }
 
-    pub(crate) fn store_definitions(&self, engine: &Engine, wasm: &WasmDigest, definitions: &[Definition]) {
-        if let Ok(definitions) = serde_json::to_vec(definitions) {
-            self.write(&self.path(engine, wasm, DEFINITIONS), &definitions);
+    pub(crate) fn store_facts(&self, engine: &Engine, wasm: &WasmDigest, facts: &Facts) {
+        if let Ok(facts) = serde_json::to_vec(facts) {
+            self.write(&self.path(engine, wasm, FACTS), &facts);
         }
     }
 
@@ -163,7 +195,7 @@ impl CodeCache {
     fn write(&self, path: &Path, content: &[u8]) {
         let Some(mut mac) = self.mac(path) else { return };
         mac.update(content);
-        let _ = crate::files::write_whole(path, &[content, &mac.finalize().into_bytes()]);
+        let _ = crate::files::write_whole_in(&self.folder.join(NEW), path, &[content, &mac.finalize().into_bytes()]);
     }
 
     /// Removes what was used least recently, until the rest is small enough.
@@ -173,7 +205,7 @@ impl CodeCache {
             Some((meta.accessed().ok()?.max(meta.modified().ok()?), meta.len(), entry.path()))
         });
         let mut files: Vec<_> =
-            files.filter(|(_, _, path)| path.extension().is_some_and(|e| e == CODE || e == DEFINITIONS || e == STAMP)).collect();
+            files.filter(|(_, _, path)| path.extension().is_some_and(|e| e == CODE || e == FACTS || e == STAMP)).collect();
         let mut size: u64 = files.iter().map(|(_, len, _)| len).sum();
         files.sort();
         for (_, len, path) in files {
@@ -196,11 +228,23 @@ impl CodeCache {
 
     fn path(&self, engine: &Engine, wasm: &WasmDigest, kind: &str) -> PathBuf {
         let digest: String = wasm.iter().map(|b| format!("{b:02x}")).collect();
-        self.folder.join(format!("{digest}-{:016x}.{kind}", settings(engine)))
+        self.folder.join(format!("{digest}-{:016x}.{kind}", self.settings(engine)))
+    }
+
+    /// [`settings`], asked once for an engine: it puts together and hashes a hundred texts.
+    fn settings(&self, engine: &Engine) -> u64 {
+        // A list is whole after a panic of whoever held it.
+        let mut known = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, settings)) = known.iter().find(|(of, _)| Engine::same(of, engine)) {
+            return *settings;
+        }
+        let settings = settings(engine);
+        known.push((engine.clone(), settings));
+        settings
     }
 }
 
-/// What code and definitions depend on beside the component: the engine, and what we check.
+/// What code and facts depend on beside the component: the engine, and what we check.
 fn settings(engine: &Engine) -> u64 {
     let mut settings = std::hash::DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut settings);
@@ -248,7 +292,13 @@ mod tests {
         Engine::new(&crate::sandbox::engine_config(crate::sandbox::Allocator::OnDemand, &palisade_policy::Limits::default())).unwrap()
     }
 
-    /// A component of nothing, and its code.
+    /// What a start gets that needs the code.
+    fn known(cache: &CodeCache, engine: &Engine, file: &Stamp, modules: bool) -> Option<(WasmDigest, Component)> {
+        let known = cache.known(engine, file, modules)?;
+        Some((known.digest, cache.load_of(engine, file, modules, &known)?))
+    }
+
+    /// Of a component of nothing.
     fn code(engine: &Engine) -> Vec<u8> {
         engine.precompile_component(&[0, b'a', b's', b'm', 0x0d, 0, 1, 0]).unwrap()
     }
@@ -262,11 +312,11 @@ mod tests {
         assert!(CodeCache::open(temp.path(), [2; 32]).unwrap().load(&engine, &[7; 32]).is_none(), "another key");
         std::fs::copy(cache.path(&engine, &[7; 32], CODE), cache.path(&engine, &[8; 32], CODE)).unwrap();
         assert!(cache.load(&engine, &[8; 32]).is_none(), "another name");
-        cache.store_definitions(&engine, &[7; 32], &[]);
-        assert_eq!(cache.load_definitions(&engine, &[7; 32]).unwrap().len(), 0);
-        let path = cache.path(&engine, &[7; 32], DEFINITIONS);
-        std::fs::write(&path, [b"[ ]".as_slice(), &std::fs::read(&path).unwrap()[2..]].concat()).unwrap();
-        assert!(cache.load_definitions(&engine, &[7; 32]).is_none(), "another content");
+        cache.store_facts(&engine, &[7; 32], &Facts { imports: vec!["one".to_owned()], definitions: Vec::new() });
+        assert_eq!(cache.load_facts(&engine, &[7; 32]).unwrap().imports, ["one"]);
+        let path = cache.path(&engine, &[7; 32], FACTS);
+        std::fs::write(&path, [b"{ ".as_slice(), &std::fs::read(&path).unwrap()[1..]].concat()).unwrap();
+        assert!(cache.load_facts(&engine, &[7; 32]).is_none(), "another content");
     }
 
     #[test]
@@ -278,18 +328,18 @@ mod tests {
         std::fs::write(&path, "first").unwrap();
         let stamp = || Stamp::of(&std::fs::File::open(&path).unwrap()).unwrap();
         cache.know(&engine, &stamp(), false, &code);
-        assert!(cache.load_known(&engine, &stamp(), false).is_none(), "it changed a moment ago");
+        assert!(known(&cache, &engine, &stamp(), false).is_none(), "it changed a moment ago");
         // The system alone sets the time of a change, so there is nothing but to wait.
         while !stamp().is_settled() {
             std::thread::sleep(Duration::from_millis(100));
         }
         cache.know(&engine, &stamp(), false, &code);
-        assert_eq!(cache.load_known(&engine, &stamp(), false).unwrap().0, code);
-        assert!(cache.load_known(&engine, &stamp(), true).is_none(), "nobody asked whether it may be a core module");
+        assert_eq!(known(&cache, &engine, &stamp(), false).unwrap().0, code);
+        assert!(known(&cache, &engine, &stamp(), true).is_none(), "nobody asked whether it may be a core module");
         let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
         std::fs::write(&path, "other").unwrap();
         std::fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
-        assert!(cache.load_known(&engine, &stamp(), false).is_none(), "only the time of its change tells");
+        assert!(known(&cache, &engine, &stamp(), false).is_none(), "only the time of its change tells");
     }
 
     #[test]
@@ -318,7 +368,7 @@ mod tests {
             std::fs::File::open(&kept).unwrap().set_times(long_ago).unwrap();
             settle();
             assert!(!is_known());
-            assert_eq!(cache.load_known(&engine, &stamp(&path), false).unwrap().0, code);
+            assert_eq!(known(&cache, &engine, &stamp(&path), false).unwrap().0, code);
             assert!(is_known(), "what was checked anew is known again");
         }
     }

@@ -2,13 +2,14 @@
 
 use crate::error::Kind;
 use crate::sandbox::bindings::palisade::plugin::types;
-use crate::sandbox::cache::{CodeCache, WasmDigest, load_own};
+use crate::sandbox::cache::{CodeCache, Known, WasmDigest};
+use crate::sandbox::code::{Code, Facts, Parts};
 use crate::sandbox::entry::{Entry, Linked, Tool, World};
 use crate::sandbox::folders::Stuck;
 use crate::sandbox::pace::{Pace, note_tick};
 use crate::sandbox::program;
 use crate::sandbox::refused::Refused;
-use crate::sandbox::shards::{Index, Shards};
+use crate::sandbox::shards::Shards;
 use crate::sandbox::slow::threads;
 use crate::sandbox::state::{HostCalls, State};
 use crate::sandbox::wasi::Reach;
@@ -17,23 +18,25 @@ use palisade_policy::{Limit, Limits};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc, watch};
-use wasmtime::component::Component;
 use wasmtime::{Engine, Store, UpdateDeadline};
 
 /// A component, compiled and linked once, ready for any number of calls.
 pub struct Prepared {
-    shards: Arc<Shards>,
-    pub(super) component: Component,
+    pub(super) shards: Arc<Shards>,
     /// What it is of, and so what is asked of it.
-    world: World,
-    /// Linked in the first engine.
-    linked: Linked,
-    /// Linked in the others, as they were asked to run it.
-    more: Box<[OnceLock<Linked>]>,
+    pub(super) world: World,
+    /// In the first engine; not there until something is asked that is not known.
+    pub(super) code: OnceLock<Code>,
+    /// What is known of it, where it can be loaded by that.
+    pub(super) known: Option<Known>,
+    /// What is kept of it.
+    pub(super) facts: Option<Facts>,
+    /// Linked in the other engines, as they were asked to run it.
+    pub(super) more: Box<[OnceLock<Linked>]>,
     /// Of this component, then of all; in this order a source waits for itself and holds up no other.
     places: [Places; 2],
     /// Where its code and definitions are kept, and under which digest.
-    kept: Option<(CodeCache, WasmDigest)>,
+    pub(super) kept: Option<(CodeCache, WasmDigest)>,
     stuck: Stuck,
     pace: Pace,
 }
@@ -167,36 +170,18 @@ pub struct Report<T = Vec<Content>> {
 }
 
 impl Prepared {
-    /// Links a component of the first engine of `shards`.
+    /// A component of the first engine of `shards`.
     pub(crate) fn new(
         shards: Arc<Shards>,
-        component: Component,
         world: World,
         places: [Places; 2],
         kept: Option<(CodeCache, WasmDigest)>,
-    ) -> Result<Self, String> {
-        let linked = Linked::new(shards.get(0), &component, world)?;
+        Parts { code, known, facts }: Parts,
+    ) -> Self {
         let pace = Pace::new(if shards.slow.is_some() { threads() } else { 1 });
         let more = (1..shards.len()).map(|_| OnceLock::new()).collect();
-        Ok(Self { shards, component, world, linked, more, places, kept, stuck: Stuck::default(), pace })
-    }
-
-    /// The component in the engine of this thread.
-    fn linked(&self) -> &Linked {
-        let mine = self.shards.mine();
-        let Some(slot) = mine.checked_sub(1).and_then(|i| self.more.get(i)) else { return &self.linked };
-        match slot.get() {
-            Some(linked) => linked,
-            // One that cannot be loaded again runs in the first.
-            None => self.link_again(mine).map_or(&self.linked, |linked| slot.get_or_init(|| linked)),
-        }
-    }
-
-    fn link_again(&self, index: Index) -> Option<Linked> {
-        let shard = self.shards.get(index);
-        let kept = self.kept.as_ref().and_then(|(cache, digest)| cache.load(&shard.engine, digest));
-        let component = kept.or_else(|| load_own(&shard.engine, &self.component.serialize().ok()?).ok())?;
-        Linked::new(shard, &component, self.world).ok()
+        let code = code.map_or_else(OnceLock::new, OnceLock::from);
+        Self { shards, world, code, known, facts, more, places, kept, stuck: Stuck::default(), pace }
     }
 
     /// Whether so many of its operations on files never ended that it may not begin more.
@@ -216,7 +201,7 @@ impl Prepared {
         time: Duration,
         run: Run,
     ) -> Report {
-        if matches!(self.linked, Linked::Program(_)) {
+        if self.is_program() {
             return Box::pin(self.run_program(arguments, reach, limits, time, run)).await;
         }
         let state = State::new(reach, limits, run.clone(), self.stuck());
@@ -265,23 +250,25 @@ impl Prepared {
 
     /// Whether it is a program, which has one tool.
     pub(crate) fn is_program(&self) -> bool {
-        matches!(self.linked, Linked::Program(_))
+        self.code.get().is_some_and(|code| matches!(code.linked, Linked::Program(_)))
     }
 
     /// Whether its tools are what its types or its world say, and not what it says itself.
     pub(crate) fn defines_nothing(&self) -> bool {
-        matches!(self.linked, Linked::Foreign(_) | Linked::Program(_))
+        self.code.get().is_some_and(|code| matches!(code.linked, Linked::Foreign(_) | Linked::Program(_)))
     }
 
     /// The definitions of this component that passed every check before; see [`Prepared::keep_definitions`].
     pub(crate) fn kept_definitions(&self) -> Option<Vec<Definition>> {
-        self.kept.as_ref().and_then(|(cache, digest)| cache.load_definitions(self.component.engine(), digest))
+        let kept = || self.kept.as_ref().and_then(|(cache, digest)| cache.load_facts(self.engine(), digest));
+        self.facts.as_ref().map_or_else(|| kept().map(|facts| facts.definitions), |facts| Some(facts.definitions.clone()))
     }
 
     /// Keeps definitions that passed every check, so that neither they nor the guest are asked again.
     pub(crate) fn keep_definitions(&self, definitions: &[Definition]) {
         if let Some((cache, digest)) = &self.kept {
-            cache.store_definitions(self.component.engine(), digest, definitions);
+            let facts = Facts { imports: self.imports(), definitions: definitions.to_vec() };
+            cache.store_facts(self.engine(), digest, &facts);
         }
     }
 
@@ -291,7 +278,7 @@ impl Prepared {
     /// # Errors
     /// The failure of the guest: it trapped, took too long or returned too much.
     pub(crate) async fn definitions(&self, limits: &Limits) -> Result<(Vec<Definition>, Vec<(String, String)>), Failure> {
-        match &self.linked {
+        match &self.code()?.linked {
             Linked::Foreign(functions) => return Ok(functions.definitions()),
             Linked::Program(_) => return Ok((vec![program::definition()], Vec::new())),
             Linked::Plugin(_) | Linked::Hook(_) => {}
@@ -323,8 +310,9 @@ impl Prepared {
     ) -> Result<T, Failure> {
         let _running = self.shards.running();
         let deadline = limits.time(Limit::DefinitionsTime);
-        let mut store = store(self.component.engine(), State::sealed(limits, self.stuck.clone(), seed), limits);
-        let ran = tokio::time::timeout(deadline, ask(&self.linked, &mut store)).await;
+        let linked = &self.code()?.linked;
+        let mut store = store(linked.engine(), State::sealed(limits, self.stuck.clone(), seed), limits);
+        let ran = tokio::time::timeout(deadline, ask(linked, &mut store)).await;
         let result = ran.map_err(|_| Failure::new(Kind::LimitTime, format!("it was stopped after {}", show(deadline))))?;
         result.map_err(|error| match format!("{error:#}") {
             // The types of exports are compared only when the first instance is made.
@@ -370,7 +358,10 @@ struct Job<E> {
 impl<E: Entry> Job<E> {
     async fn run(self) -> Report<E::Output> {
         let Self { prepared, entry, state, limits, time, mut cancelled } = self;
-        let linked = prepared.linked();
+        let linked = match prepared.linked() {
+            Ok(linked) => linked,
+            Err(failure) => return Report::failed(failure),
+        };
         let mut store = store(linked.engine(), state, &limits);
         let ran = {
             let work = async {

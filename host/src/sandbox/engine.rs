@@ -2,14 +2,15 @@
 
 use crate::error::{Error, Kind};
 use crate::files::{Opened, Stamp};
+use crate::many;
 use crate::sandbox::CodeCache;
 use crate::sandbox::cache::{WasmDigest, load_own};
 use crate::sandbox::call::{Places, Prepared};
+use crate::sandbox::code::{Code, Parts};
 use crate::sandbox::compile::Compiler;
 use crate::sandbox::entry::World;
 use crate::sandbox::module::is_module;
-use crate::sandbox::shards::Shards;
-use crate::sandbox::slow::threads;
+use crate::sandbox::shards::{Shard, Shards};
 use palisade_policy::{Limit, Limits};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
@@ -47,8 +48,8 @@ pub struct Sandbox {
     limits: Limits,
     cache: Option<CodeCache>,
     compiler: Option<Compiler>,
-    /// Known code that was loaded ahead, by its component's file, and whether that might be a core module.
-    ahead: Mutex<HashMap<(Stamp, bool), (WasmDigest, Component)>>,
+    /// What is known and was looked up ahead, by a component's file, and its world.
+    ahead: Mutex<HashMap<(Stamp, World), (WasmDigest, Parts)>>,
     places: Places,
     /// Of hooks, which calls wait for: they are never behind the calls of others.
     hook_places: Places,
@@ -97,30 +98,33 @@ impl Sandbox {
         self.fallback.as_deref().or_else(|| self.large.get()?.1.as_deref())
     }
 
-    /// Loads what is known of many components' files on all processors at once; [`Sandbox::prepare`] finds it then. What is not
+    /// Finds what is known of many components' files on all processors at once; [`Sandbox::prepare`] has it then. What is not
     /// known, or cannot be opened, is left to that.
     pub(crate) fn load_ahead<T: Sync>(&self, all: &[T], open: impl Fn(&T) -> Option<(Opened, World)> + Sync) {
-        let Some(cache) = &self.cache else { return };
         // Of a load that was given up.
         self.forget_ahead();
-        let load = |part: &[T]| {
-            for (file, world) in part.iter().filter_map(&open) {
-                let (stamp, modules) = (*file.stamp(), world.takes_modules());
-                let shards = self.shards(file.size());
-                let known = shards.ok().and_then(|shards| cache.load_known(&shards.get(0).engine, &stamp, modules));
-                if let Some(known) = known {
-                    self.ahead().insert((stamp, modules), known);
-                }
-            }
+        let load = |one: &T| {
+            let (file, world) = open(one)?;
+            let shards = self.shards(file.size()).ok()?;
+            // What cannot be linked is refused when it is prepared.
+            Some(((*file.stamp(), world), self.known(shards.get(0), file.stamp(), world)?.ok()?))
         };
-        let (mine, theirs) = all.split_at(all.len().div_ceil(threads()));
-        std::thread::scope(|scope| {
-            for part in theirs.chunks(mine.len().max(1)) {
-                // Where there is no thread to be had, each is loaded when it is prepared.
-                let _ = std::thread::Builder::new().spawn_scoped(scope, || load(part));
-            }
-            load(mine);
-        });
+        let loaded = many::each(all.iter().collect(), load);
+        self.ahead().extend(loaded.into_iter().flatten());
+    }
+
+    /// What is known of a component's file. The code of a plugin of which all else is known is left where it is until it is
+    /// called: most tools are listed far more often than they are called.
+    fn known(&self, shard: &Shard, file: &Stamp, world: World) -> Option<Result<(WasmDigest, Parts), String>> {
+        let (cache, engine, modules) = (self.cache.as_ref()?, &shard.engine, world.takes_modules());
+        let known = cache.known(engine, file, modules)?;
+        let digest = known.digest;
+        let facts = if world == World::Plugin { cache.load_facts(engine, &digest) } else { None };
+        if facts.is_some() && cache.is_there(engine, &known) {
+            return Some(Ok((digest, Parts { code: None, known: Some(known), facts })));
+        }
+        let component = cache.load_of(engine, file, modules, &known)?;
+        Some(Code::new(shard, component, world).map(|code| (digest, Parts { code: Some(code), known: Some(known), facts })))
     }
 
     /// Drops what was loaded ahead and not prepared.
@@ -128,7 +132,7 @@ impl Sandbox {
         self.ahead().clear();
     }
 
-    fn ahead(&self) -> MutexGuard<'_, HashMap<(Stamp, bool), (WasmDigest, Component)>> {
+    fn ahead(&self) -> MutexGuard<'_, HashMap<(Stamp, World), (WasmDigest, Parts)>> {
         // A map is whole after a panic of whoever held it.
         self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -153,11 +157,10 @@ impl Sandbox {
         }
         let shards = self.shards(file.size())?;
         let engine = &shards.get(0).engine;
-        let modules = world.takes_modules();
-        let ahead = self.ahead().remove(&(stamp, modules));
-        let known = ahead.or_else(|| self.cache.as_ref()?.load_known(engine, &stamp, modules));
-        let (digest, component) = match known {
-            Some(known) => known,
+        // Not held while the code is loaded.
+        let ahead = self.ahead().remove(&(stamp, world));
+        let (digest, parts) = match ahead.map(Ok).or_else(|| self.known(shards.get(0), &stamp, world)) {
+            Some(known) => known.map_err(refuse)?,
             None => {
                 let wasm = file.read().map_err(|e| refuse(e.to_string()))?;
                 check_header(&wasm, world).map_err(refuse)?;
@@ -172,15 +175,16 @@ impl Sandbox {
                     }
                 };
                 if let Some(cache) = &self.cache {
-                    cache.know(engine, &stamp, modules, &digest);
+                    cache.know(engine, &stamp, world.takes_modules(), &digest);
                 }
-                (digest, component)
+                let code = Code::new(shards.get(0), component, world).map_err(refuse)?;
+                (digest, Parts { code: Some(code), known: None, facts: None })
             }
         };
         let all = if world == World::Hook { &self.hook_places } else { &self.places };
         let places = [Places::new(limits.get(Limit::InFlightSource)), all.clone()];
         let kept = self.cache.clone().map(|cache| (cache, digest));
-        Ok((digest, Prepared::new(shards, component, world, places, kept).map_err(refuse)?))
+        Ok((digest, Prepared::new(shards, world, places, kept, parts)))
     }
 
     /// The engines for a component of that size.

@@ -10,6 +10,7 @@
 mod bindings;
 mod cache;
 mod call;
+mod code;
 mod compile;
 mod engine;
 mod entry;
@@ -42,4 +43,5 @@ pub use http::Secret;
 pub(crate) use http::{Network, open_connection};
 pub use refused::{ReadOnly, Refused};
 pub use slow::bound_file_threads;
+pub(crate) use slow::threads;
 pub use wasi::{Folder, Reach, ReachError};

@@ -20,13 +20,20 @@ impl Prepared {
     /// The names of the interfaces the component imports.
     #[must_use]
     pub fn imports(&self) -> Vec<String> {
-        self.component.component_type().imports(self.component.engine()).map(|(name, _)| name.to_owned()).collect()
+        match (&self.facts, self.code.get()) {
+            (Some(facts), _) => facts.imports.clone(),
+            (None, Some(code)) => {
+                let component = code.component.component_type();
+                component.imports(self.engine()).map(|(name, _)| name.to_owned()).collect()
+            }
+            // Where nothing is kept the code is there from the start.
+            (None, None) => Vec::new(),
+        }
     }
 
     /// Whether it imports the key-value store.
     pub(crate) fn imports_store(&self) -> bool {
-        let component = self.component.component_type();
-        component.imports(self.component.engine()).any(|(name, _)| name.starts_with("palisade:plugin/store@"))
+        self.imports().iter().any(|name| name.starts_with("palisade:plugin/store@"))
     }
 
     /// The definitions as a plugin gives them when clock and random stand at `seed`.
