@@ -372,10 +372,10 @@ fn many_plugins_whose_code_is_known_are_loaded_side_by_side_and_one_that_changed
     assert_eq!([said(), said()], [all.clone(), all]);
 }
 
-/// Two plugins whose code and definitions are known, in a cache of their own; and a command that is given both.
-fn known(world: &World) -> impl Fn(&[&str]) -> std::process::Command + '_ {
-    let [one, two] = ["one", "two"].map(|name| {
-        let component = raw::component(&format!("(data (i32.const 3000) \"{name}\")"), "(i32.const 1024)");
+/// Two plugins of which all is known, in a cache of their own; and a command that is given both. The second has `extra`.
+fn known<'w>(world: &'w World, extra: &str) -> impl Fn(&[&str]) -> std::process::Command + 'w {
+    let [one, two] = [("one", ""), ("two", extra)].map(|(name, extra)| {
+        let component = raw::component(&format!("(data (i32.const 3000) \"{name}\") {extra}"), "(i32.const 1024)");
         world.plugin(name, &component, "").display().to_string()
     });
     let command = move |args: &[&str]| {
@@ -393,7 +393,7 @@ fn known(world: &World) -> impl Fn(&[&str]) -> std::process::Command + '_ {
 #[test]
 fn a_start_opens_the_code_of_what_it_runs_and_of_nothing_else() {
     let world = World::new();
-    let command = known(&world);
+    let command = known(&world, "");
     let codes = |args: &[&str]| {
         let opened = world.opened(&["home/.cache/palisade/code"], || drop(answer(command(args)).expect(0)));
         assert!(opened.iter().any(|name| name.ends_with(".stamp")), "{opened:?}");
@@ -405,7 +405,7 @@ fn a_start_opens_the_code_of_what_it_runs_and_of_nothing_else() {
 #[test]
 fn code_that_is_taken_away_while_it_is_served_fails_its_calls_alone_and_is_compiled_at_the_next_start() {
     let world = World::new();
-    let command = known(&world);
+    let command = known(&world, "");
     let mut server = Server::of(command(&["serve"]));
     let called = |server: &mut Server, tool: &str| server.ask("tools/call", &json!({"name": tool, "arguments": {}})).unwrap();
     let good = called(&mut server, "one__go");
@@ -414,7 +414,7 @@ fn code_that_is_taken_away_while_it_is_served_fails_its_calls_alone_and_is_compi
             std::fs::remove_file(file.path()).unwrap();
         }
     }
-    let why = "two/go failed (component): its compiled code is not in the cache any more; the next start compiles it again";
+    let why = "two/go failed (component): its compiled code cannot be loaded from the cache any more; the next start makes it anew";
     let gone = json!({"content": [{"type": "text", "text": why}], "isError": true});
     assert_eq!(good["isError"], false, "{good}");
     assert_eq!(["two__go", "one__go", "two__go"].map(|tool| called(&mut server, tool)), [gone.clone(), good.clone(), gone]);
@@ -422,4 +422,18 @@ fn code_that_is_taken_away_while_it_is_served_fails_its_calls_alone_and_is_compi
     let mut server = Server::of(command(&["serve"]));
     assert_eq!(["two__go", "one__go"].map(|tool| called(&mut server, tool)), [good.clone(), good]);
     server.close();
+}
+
+#[test]
+fn what_a_command_knows_of_a_plugin_lists_it_in_no_server_that_has_no_room_for_it() {
+    let world = World::new();
+    // A pool has room for four tables of a module; a command that asks the system at each call has room for more.
+    let command = known(&world, &"(table 1 funcref)".repeat(5));
+    answer(command(&["call", "two/go"])).expect(0);
+    for _ in 0..2 {
+        let mut server = Server::of(command(&["serve"]));
+        assert_eq!(server.tools(), ["one__go"]);
+        server.close();
+    }
+    answer(command(&["call", "two/go"])).expect(0);
 }

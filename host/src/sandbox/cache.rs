@@ -13,13 +13,14 @@ use crate::sandbox::code::Facts;
 use hmac::{Hmac, KeyInit, Mac};
 use rustix::fs::{Mode, OFlags};
 use sha2::Sha256;
+use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
-use wasmtime::Engine;
 use wasmtime::component::Component;
+use wasmtime::{Engine, EngineWeak};
 
 /// The folder in the cache for what is being written: it is looked through at each start, and the cache itself is too large.
 const NEW: &str = "new";
@@ -34,6 +35,8 @@ const FACTS: &str = "json";
 const STAMP: &str = "stamp";
 /// Read at once of what is checked, in bytes: code has megabytes, and less is a system call for each page or two.
 const READ: usize = 256 * 1024;
+/// Length of a digest in a file's name.
+const DIGEST: usize = 64;
 /// Length of the MAC at the end of a file.
 const MAC: u64 = 32;
 /// Most code that is kept, in bytes: a hundred language runtimes, or tens of thousands of small plugins.
@@ -59,7 +62,7 @@ pub struct CodeCache {
     key: CacheKey,
     most: u64,
     /// What [`settings`] says of the engines that asked.
-    settings: Arc<Mutex<Vec<(Engine, u64)>>>,
+    settings: Arc<Mutex<Vec<(EngineWeak, u64)>>>,
 }
 
 impl std::fmt::Debug for CodeCache {
@@ -74,12 +77,14 @@ impl CodeCache {
     #[must_use]
     pub fn open(folder: &Path, key: CacheKey) -> Option<Self> {
         use std::os::unix::fs::DirBuilderExt;
-        let new = folder.join(NEW);
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&new).ok()?;
+        let make = |folder: &Path| std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).ok();
+        make(folder)?;
         let meta = std::fs::symlink_metadata(folder).ok()?;
         if !meta.is_dir() || !is_ours(&meta) {
             return None;
         }
+        let new = folder.join(NEW);
+        make(&new)?;
         crate::files::sweep(&new);
         Some(Self { folder: folder.to_owned(), key, most: MOST, settings: Arc::default() })
     }
@@ -104,7 +109,7 @@ impl CodeCache {
             mac.verify_slice(&written).ok()?;
         }
         // Not where it was checked just now: the time of its last change would be this moment, and it could not be remembered.
-        if (is_known || known.is_none()) && meta.accessed().is_ok_and(|used| used.elapsed().is_ok_and(|age| age > TOUCH)) {
+        if (is_known || known.is_none()) && is_due(&meta) {
             // Not the time of the last change: that tells whether it is still what was checked.
             let _ = file.set_times(std::fs::FileTimes::new().set_accessed(SystemTime::now()));
         }
@@ -166,10 +171,26 @@ impl CodeCache {
         self.evict();
     }
 
-    /// What the component said when it was asked, and that passed every check: it is the same each time, as nothing it can ask
-    /// differs.
-    pub(crate) fn load_facts(&self, engine: &Engine, wasm: &WasmDigest) -> Option<Facts> {
-        serde_json::from_slice(&self.read(&self.path(engine, wasm, FACTS))?).ok()
+    /// What is kept of a component beside its code. All of it passed every check, and is the same each time: nothing that the
+    /// component can ask differs. `room` is of the engine in which that was so, see [`crate::sandbox::shards::Shard`].
+    pub(crate) fn load_facts(&self, engine: &Engine, room: u64, wasm: &WasmDigest) -> Option<Facts> {
+        let path = self.facts(engine, room, wasm);
+        let facts = serde_json::from_slice(&self.read(&path)?).ok()?;
+        // Whoever lists what it is uses its code too, which is not opened then.
+        let (file, meta) = open_own(&path)?;
+        if is_due(&meta) {
+            let _ = file.set_times(std::fs::FileTimes::new().set_accessed(SystemTime::now()));
+        }
+        Some(facts)
+    }
+
+    fn facts(&self, engine: &Engine, room: u64, wasm: &WasmDigest) -> PathBuf {
+        self.path(engine, wasm, &format!("{room:016x}.{FACTS}"))
+    }
+
+    /// Forgets them, so that the next start looks at everything again.
+    pub(crate) fn forget_facts(&self, engine: &Engine, room: u64, wasm: &WasmDigest) {
+        let _ = std::fs::remove_file(self.facts(engine, room, wasm));
     }
 
     /// A small file, checked.
@@ -185,9 +206,9 @@ impl CodeCache {
         Some(kept)
     }
 
-    pub(crate) fn store_facts(&self, engine: &Engine, wasm: &WasmDigest, facts: &Facts) {
+    pub(crate) fn store_facts(&self, engine: &Engine, room: u64, wasm: &WasmDigest, facts: &Facts) {
         if let Ok(facts) = serde_json::to_vec(facts) {
-            self.write(&self.path(engine, wasm, FACTS), &facts);
+            self.write(&self.facts(engine, room, wasm), &facts);
         }
     }
 
@@ -198,17 +219,26 @@ impl CodeCache {
         let _ = crate::files::write_whole_in(&self.folder.join(NEW), path, &[content, &mac.finalize().into_bytes()]);
     }
 
-    /// Removes what was used least recently, until the rest is small enough.
+    /// Removes what was used least recently, until the rest is small enough. Code was used when its facts were.
     fn evict(&self) {
+        // What an earlier version left unfinished here.
+        crate::files::sweep(&self.folder);
         let files = std::fs::read_dir(&self.folder).into_iter().flatten().flatten().filter_map(|entry| {
-            let meta = entry.metadata().ok()?;
-            Some((meta.accessed().ok()?.max(meta.modified().ok()?), meta.len(), entry.path()))
+            let (meta, path) = (entry.metadata().ok()?, entry.path());
+            let ours = path.extension().is_some_and(|e| e == CODE || e == FACTS || e == STAMP);
+            let name = path.file_name()?.to_str()?;
+            let of = name.get(..DIGEST).unwrap_or(name).to_owned();
+            ours.then_some((of, meta.accessed().ok()?.max(meta.modified().ok()?), meta.len(), path))
         });
-        let mut files: Vec<_> =
-            files.filter(|(_, _, path)| path.extension().is_some_and(|e| e == CODE || e == FACTS || e == STAMP)).collect();
-        let mut size: u64 = files.iter().map(|(_, len, _)| len).sum();
-        files.sort();
-        for (_, len, path) in files {
+        let files: Vec<_> = files.collect();
+        let mut used: HashMap<&str, SystemTime> = HashMap::new();
+        for (of, time, ..) in &files {
+            used.entry(of).and_modify(|last| *last = (*last).max(*time)).or_insert(*time);
+        }
+        let mut size: u64 = files.iter().map(|(_, _, len, _)| len).sum();
+        let mut oldest: Vec<_> = files.iter().map(|(of, _, len, path)| (used[of.as_str()], path, len)).collect();
+        oldest.sort();
+        for (_, path, len) in oldest {
             if size <= self.most {
                 break;
             }
@@ -235,11 +265,13 @@ impl CodeCache {
     fn settings(&self, engine: &Engine) -> u64 {
         // A list is whole after a panic of whoever held it.
         let mut known = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, settings)) = known.iter().find(|(of, _)| Engine::same(of, engine)) {
+        let is = |of: &EngineWeak| of.upgrade().is_some_and(|of| Engine::same(&of, engine));
+        if let Some((_, settings)) = known.iter().find(|(of, _)| is(of)) {
             return *settings;
         }
         let settings = settings(engine);
-        known.push((engine.clone(), settings));
+        known.retain(|(of, _)| of.upgrade().is_some());
+        known.push((engine.weak(), settings));
         settings
     }
 }
@@ -250,6 +282,11 @@ fn settings(engine: &Engine) -> u64 {
     engine.precompile_compatibility_hash().hash(&mut settings);
     (env!("CARGO_PKG_VERSION"), CHECKS).hash(&mut settings);
     settings.finish()
+}
+
+/// Whether the time of a file's use is to be written.
+fn is_due(meta: &std::fs::Metadata) -> bool {
+    meta.accessed().is_ok_and(|used| used.elapsed().is_ok_and(|age| age > TOUCH))
 }
 
 fn is_ours(meta: &std::fs::Metadata) -> bool {
@@ -312,11 +349,12 @@ mod tests {
         assert!(CodeCache::open(temp.path(), [2; 32]).unwrap().load(&engine, &[7; 32]).is_none(), "another key");
         std::fs::copy(cache.path(&engine, &[7; 32], CODE), cache.path(&engine, &[8; 32], CODE)).unwrap();
         assert!(cache.load(&engine, &[8; 32]).is_none(), "another name");
-        cache.store_facts(&engine, &[7; 32], &Facts { imports: vec!["one".to_owned()], definitions: Vec::new() });
-        assert_eq!(cache.load_facts(&engine, &[7; 32]).unwrap().imports, ["one"]);
-        let path = cache.path(&engine, &[7; 32], FACTS);
+        cache.store_facts(&engine, 1, &[7; 32], &Facts { imports: vec!["one".to_owned()], definitions: Vec::new() });
+        assert_eq!(cache.load_facts(&engine, 1, &[7; 32]).unwrap().imports, ["one"]);
+        assert!(cache.load_facts(&engine, 2, &[7; 32]).is_none(), "another room");
+        let path = cache.facts(&engine, 1, &[7; 32]);
         std::fs::write(&path, [b"{ ".as_slice(), &std::fs::read(&path).unwrap()[1..]].concat()).unwrap();
-        assert!(cache.load_facts(&engine, &[7; 32]).is_none(), "another content");
+        assert!(cache.load_facts(&engine, 1, &[7; 32]).is_none(), "another content");
     }
 
     #[test]
@@ -386,6 +424,30 @@ mod tests {
             }
         }
         let kept = [1, 2, 3].map(|name| cache.load(&engine, &[name; 32]).is_some());
+        assert_eq!(kept, [true, false, true]);
+    }
+
+    #[test]
+    fn code_is_used_when_what_is_kept_beside_it_is_read() {
+        let (temp, engine) = (tempfile::tempdir().unwrap(), engine());
+        let code = code(&engine);
+        let cache = CodeCache::open(temp.path(), [1; 32]).unwrap();
+        let age = |path: PathBuf, age: u64| {
+            let then = SystemTime::now() - Duration::from_secs(age);
+            let file = std::fs::File::options().write(true).open(path).unwrap();
+            file.set_times(std::fs::FileTimes::new().set_accessed(then).set_modified(then)).unwrap();
+        };
+        for name in [1, 2] {
+            cache.store(&engine, &[name; 32], &code);
+            cache.store_facts(&engine, 1, &[name; 32], &Facts { imports: Vec::new(), definitions: Vec::new() });
+            age(cache.path(&engine, &[name; 32], CODE), 30_000 - u64::from(name) * 5000);
+            age(cache.facts(&engine, 1, &[name; 32]), 30_000);
+        }
+        // The one whose own code is the older of the two.
+        assert!(cache.load_facts(&engine, 1, &[1; 32]).is_some());
+        let cache = CodeCache { most: 2 * (code.len() as u64 + MAC) + 200, ..cache };
+        cache.store(&engine, &[3; 32], &code);
+        let kept = [1, 2, 3].map(|name| cache.path(&engine, &[name; 32], CODE).exists());
         assert_eq!(kept, [true, false, true]);
     }
 }

@@ -35,7 +35,7 @@ pub struct Prepared {
     pub(super) more: Box<[OnceLock<Linked>]>,
     /// Of this component, then of all; in this order a source waits for itself and holds up no other.
     places: [Places; 2],
-    /// Where its code and definitions are kept, and under which digest.
+    /// Where its code and facts are kept, and under which digest.
     pub(super) kept: Option<(CodeCache, WasmDigest)>,
     stuck: Stuck,
     pace: Pace,
@@ -260,7 +260,7 @@ impl Prepared {
 
     /// The definitions of this component that passed every check before; see [`Prepared::keep_definitions`].
     pub(crate) fn kept_definitions(&self) -> Option<Vec<Definition>> {
-        let kept = || self.kept.as_ref().and_then(|(cache, digest)| cache.load_facts(self.engine(), digest));
+        let kept = || self.kept.as_ref().and_then(|(cache, digest)| cache.load_facts(self.engine(), self.shards.get(0).room, digest));
         self.facts.as_ref().map_or_else(|| kept().map(|facts| facts.definitions), |facts| Some(facts.definitions.clone()))
     }
 
@@ -268,7 +268,7 @@ impl Prepared {
     pub(crate) fn keep_definitions(&self, definitions: &[Definition]) {
         if let Some((cache, digest)) = &self.kept {
             let facts = Facts { imports: self.imports(), definitions: definitions.to_vec() };
-            cache.store_facts(self.engine(), digest, &facts);
+            cache.store_facts(self.engine(), self.shards.get(0).room, digest, &facts);
         }
     }
 

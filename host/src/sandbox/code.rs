@@ -52,14 +52,23 @@ impl Prepared {
     /// The code in the first engine.
     ///
     /// # Errors
-    /// [`Kind::Component`] where it lay in the cache and is not there any more.
+    /// [`Kind::Component`] where it lay in the cache and cannot be loaded from there any more.
     pub(super) fn code(&self) -> Result<&Code, Failure> {
         if let Some(code) = self.code.get() {
             return Ok(code);
         }
-        let gone = "its compiled code is not in the cache any more; the next start compiles it again";
-        let component = self.load_kept(0).ok_or_else(|| Failure::new(Kind::Component, gone))?;
-        let code = Code::new(self.shards.get(0), component, self.world).map_err(|why| Failure::new(Kind::Component, why))?;
+        let loaded = self.load_kept(0).map(|component| Code::new(self.shards.get(0), component, self.world));
+        let code = match loaded {
+            Some(Ok(code)) => code,
+            lost => {
+                // Whatever it is, the next start finds out, and says or mends it.
+                if let Some((cache, digest)) = &self.kept {
+                    cache.forget_facts(self.engine(), self.shards.get(0).room, digest);
+                }
+                let gone = "its compiled code cannot be loaded from the cache any more; the next start makes it anew".to_owned();
+                return Err(Failure::new(Kind::Component, lost.and_then(Result::err).unwrap_or(gone)));
+            }
+        };
         Ok(self.code.get_or_init(|| code))
     }
 

@@ -101,6 +101,9 @@ impl Sandbox {
     /// Finds what is known of many components' files on all processors at once; [`Sandbox::prepare`] has it then. What is not
     /// known, or cannot be opened, is left to that.
     pub(crate) fn load_ahead<T: Sync>(&self, all: &[T], open: impl Fn(&T) -> Option<(Opened, World)> + Sync) {
+        if self.cache.is_none() {
+            return;
+        }
         // Of a load that was given up.
         self.forget_ahead();
         let load = |one: &T| {
@@ -119,7 +122,7 @@ impl Sandbox {
         let (cache, engine, modules) = (self.cache.as_ref()?, &shard.engine, world.takes_modules());
         let known = cache.known(engine, file, modules)?;
         let digest = known.digest;
-        let facts = if world == World::Plugin { cache.load_facts(engine, &digest) } else { None };
+        let facts = if world == World::Plugin { cache.load_facts(engine, shard.room, &digest) } else { None };
         if facts.is_some() && cache.is_there(engine, &known) {
             return Some(Ok((digest, Parts { code: None, known: Some(known), facts })));
         }

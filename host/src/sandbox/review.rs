@@ -26,7 +26,7 @@ impl Prepared {
                 let component = code.component.component_type();
                 component.imports(self.engine()).map(|(name, _)| name.to_owned()).collect()
             }
-            // Where nothing is kept the code is there from the start.
+            // Without facts the code is there from the start.
             (None, None) => Vec::new(),
         }
     }
@@ -68,6 +68,8 @@ impl Prepared {
     /// # Errors
     /// The failure of the guest, which may run code when an instance is made.
     pub(crate) async fn instance(&self, limits: &Limits) -> Result<Instance, Failure> {
+        // To load the code is no part of it.
+        self.code()?;
         let started = Instant::now();
         let read = self.read(limits, "tools", async |linked, store| {
             match linked {

@@ -9,7 +9,8 @@ use crate::sandbox::engine::{Allocator, engine_config};
 use crate::sandbox::slow::Slow;
 use crate::sandbox::state::State;
 use crate::sandbox::{bindings, folders, http};
-use palisade_policy::Limits;
+use palisade_policy::{Limit, Limits};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread::Thread;
@@ -28,6 +29,8 @@ const MOST: usize = 8;
 pub(crate) struct Shard {
     pub(crate) engine: Engine,
     pub(crate) linker: Linker<State>,
+    /// What tells apart engines that do not find room for the same components: a pool refuses what is larger than its slots.
+    pub(crate) room: u64,
 }
 
 impl Shard {
@@ -45,7 +48,10 @@ impl Shard {
             bindings::palisade::plugin::host::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
         };
         link(&mut linker).map_err(|e| Error::internal("linking the host's interfaces", &e))?;
-        Ok(Self { engine, linker })
+        let mut room = DefaultHasher::new();
+        let most = [Limit::Memory, Limit::TableElements, Limit::Memories, Limit::Instances].map(|limit| limits.get(limit));
+        (most, allocator == Allocator::OnDemand).hash(&mut room);
+        Ok(Self { engine, linker, room: room.finish() })
     }
 }
 
