@@ -1,10 +1,15 @@
 //! One thing done with each of many, on all processors at once.
 
-use crate::sandbox::threads;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 /// From so many on, a thread costs less than it saves.
 pub(crate) const MANY: usize = 16;
+
+/// How many processors this process may use. Asked once: the system reads several files to answer.
+pub(crate) fn processors() -> usize {
+    static PROCESSORS: LazyLock<usize> = LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from));
+    *PROCESSORS
+}
 
 /// What `act` gives for each of `all`, in their order.
 ///
@@ -25,7 +30,7 @@ pub(crate) fn each<T: Send, R: Send>(all: Vec<T>, act: impl Fn(T) -> R + Sync) -
     };
     let mut done = std::thread::scope(|scope| {
         // Where there is no thread to be had, this one does it all.
-        let others: Vec<_> = (1..threads()).filter_map(|_| std::thread::Builder::new().spawn_scoped(scope, work).ok()).collect();
+        let others: Vec<_> = (1..processors()).filter_map(|_| std::thread::Builder::new().spawn_scoped(scope, work).ok()).collect();
         let mut done = work();
         for other in others {
             done.append(&mut other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));

@@ -109,9 +109,8 @@ impl CodeCache {
             mac.verify_slice(&written).ok()?;
         }
         // Not where it was checked just now: the time of its last change would be this moment, and it could not be remembered.
-        if (is_known || known.is_none()) && is_due(&meta) {
-            // Not the time of the last change: that tells whether it is still what was checked.
-            let _ = file.set_times(std::fs::FileTimes::new().set_accessed(SystemTime::now()));
+        if is_known || known.is_none() {
+            note_use(&file, &meta);
         }
         // SAFETY: the file was written by this user and by nobody else, in a folder that nobody else can write, it is what
         // our compiler gave, and the MAC says that it still is, now or before its last change; the engine checks version and
@@ -174,14 +173,7 @@ impl CodeCache {
     /// What is kept of a component beside its code. All of it passed every check, and is the same each time: nothing that the
     /// component can ask differs. `room` is of the engine in which that was so, see [`crate::sandbox::shards::Shard`].
     pub(crate) fn load_facts(&self, engine: &Engine, room: u64, wasm: &WasmDigest) -> Option<Facts> {
-        let path = self.facts(engine, room, wasm);
-        let facts = serde_json::from_slice(&self.read(&path)?).ok()?;
-        // Whoever lists what it is uses its code too, which is not opened then.
-        let (file, meta) = open_own(&path)?;
-        if is_due(&meta) {
-            let _ = file.set_times(std::fs::FileTimes::new().set_accessed(SystemTime::now()));
-        }
-        Some(facts)
+        serde_json::from_slice(&self.read(&self.facts(engine, room, wasm))?).ok()
     }
 
     fn facts(&self, engine: &Engine, room: u64, wasm: &WasmDigest) -> PathBuf {
@@ -193,16 +185,17 @@ impl CodeCache {
         let _ = std::fs::remove_file(self.facts(engine, room, wasm));
     }
 
-    /// A small file, checked.
+    /// A small file, checked. Whoever reads what is kept of a component uses its code too, which need not be opened then.
     fn read(&self, path: &Path) -> Option<Vec<u8>> {
         let (file, meta) = open_own(path)?;
         // One that has grown does not pass.
         let mut kept = Vec::with_capacity(usize::try_from(meta.len()).ok()?);
-        file.take(meta.len()).read_to_end(&mut kept).ok()?;
+        (&file).take(meta.len()).read_to_end(&mut kept).ok()?;
         let written = kept.split_off(kept.len().checked_sub(MAC as usize)?);
         let mut mac = self.mac(path)?;
         mac.update(&kept);
         mac.verify_slice(&written).ok()?;
+        note_use(&file, &meta);
         Some(kept)
     }
 
@@ -284,9 +277,12 @@ fn settings(engine: &Engine) -> u64 {
     settings.finish()
 }
 
-/// Whether the time of a file's use is to be written.
-fn is_due(meta: &std::fs::Metadata) -> bool {
-    meta.accessed().is_ok_and(|used| used.elapsed().is_ok_and(|age| age > TOUCH))
+/// Writes down that a file is used, where that was not done lately.
+fn note_use(file: &std::fs::File, meta: &std::fs::Metadata) {
+    if meta.accessed().is_ok_and(|used| used.elapsed().is_ok_and(|age| age > TOUCH)) {
+        // Not the time of the last change: that tells whether it is still what was checked.
+        let _ = file.set_times(std::fs::FileTimes::new().set_accessed(SystemTime::now()));
+    }
 }
 
 fn is_ours(meta: &std::fs::Metadata) -> bool {

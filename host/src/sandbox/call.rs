@@ -1,6 +1,7 @@
 //! One call: a fresh store and instance, within limits, and what came of it.
 
 use crate::error::Kind;
+use crate::many::processors;
 use crate::sandbox::bindings::palisade::plugin::types;
 use crate::sandbox::cache::{CodeCache, Known, WasmDigest};
 use crate::sandbox::code::{Code, Facts, Parts};
@@ -10,7 +11,6 @@ use crate::sandbox::pace::{Pace, note_tick};
 use crate::sandbox::program;
 use crate::sandbox::refused::Refused;
 use crate::sandbox::shards::Shards;
-use crate::sandbox::slow::threads;
 use crate::sandbox::state::{HostCalls, State};
 use crate::sandbox::wasi::Reach;
 use crate::sandbox::written::Written;
@@ -178,7 +178,7 @@ impl Prepared {
         kept: Option<(CodeCache, WasmDigest)>,
         Parts { code, known, facts }: Parts,
     ) -> Self {
-        let pace = Pace::new(if shards.slow.is_some() { threads() } else { 1 });
+        let pace = Pace::new(if shards.slow.is_some() { processors() } else { 1 });
         let more = (1..shards.len()).map(|_| OnceLock::new()).collect();
         let code = code.map_or_else(OnceLock::new, OnceLock::from);
         Self { shards, world, code, known, facts, more, places, kept, stuck: Stuck::default(), pace }
@@ -260,8 +260,7 @@ impl Prepared {
 
     /// The definitions of this component that passed every check before; see [`Prepared::keep_definitions`].
     pub(crate) fn kept_definitions(&self) -> Option<Vec<Definition>> {
-        let kept = || self.kept.as_ref().and_then(|(cache, digest)| cache.load_facts(self.engine(), self.shards.get(0).room, digest));
-        self.facts.as_ref().map_or_else(|| kept().map(|facts| facts.definitions), |facts| Some(facts.definitions.clone()))
+        self.facts.as_ref().map(|facts| facts.definitions.clone())
     }
 
     /// Keeps definitions that passed every check, so that neither they nor the guest are asked again.

@@ -6,7 +6,7 @@ use crate::many;
 use crate::sandbox::CodeCache;
 use crate::sandbox::cache::{WasmDigest, load_own};
 use crate::sandbox::call::{Places, Prepared};
-use crate::sandbox::code::{Code, Parts};
+use crate::sandbox::code::{Code, Facts, Parts};
 use crate::sandbox::compile::Compiler;
 use crate::sandbox::entry::World;
 use crate::sandbox::module::is_module;
@@ -122,12 +122,17 @@ impl Sandbox {
         let (cache, engine, modules) = (self.cache.as_ref()?, &shard.engine, world.takes_modules());
         let known = cache.known(engine, file, modules)?;
         let digest = known.digest;
-        let facts = if world == World::Plugin { cache.load_facts(engine, shard.room, &digest) } else { None };
+        let facts = self.facts(shard, world, &digest);
         if facts.is_some() && cache.is_there(engine, &known) {
             return Some(Ok((digest, Parts { code: None, known: Some(known), facts })));
         }
         let component = cache.load_of(engine, file, modules, &known)?;
         Some(Code::new(shard, component, world).map(|code| (digest, Parts { code: Some(code), known: Some(known), facts })))
+    }
+
+    /// What is kept of a plugin; of components of other worlds nothing is.
+    fn facts(&self, shard: &Shard, world: World, digest: &WasmDigest) -> Option<Facts> {
+        self.cache.as_ref().filter(|_| world == World::Plugin)?.load_facts(&shard.engine, shard.room, digest)
     }
 
     /// Drops what was loaded ahead and not prepared.
@@ -181,7 +186,7 @@ impl Sandbox {
                     cache.know(engine, &stamp, world.takes_modules(), &digest);
                 }
                 let code = Code::new(shards.get(0), component, world).map_err(refuse)?;
-                (digest, Parts { code: Some(code), known: None, facts: None })
+                (digest, Parts { code: Some(code), known: None, facts: self.facts(shards.get(0), world, &digest) })
             }
         };
         let all = if world == World::Hook { &self.hook_places } else { &self.places };

@@ -43,5 +43,4 @@ pub use http::Secret;
 pub(crate) use http::{Network, open_connection};
 pub use refused::{ReadOnly, Refused};
 pub use slow::bound_file_threads;
-pub(crate) use slow::threads;
 pub use wasi::{Folder, Reach, ReachError};

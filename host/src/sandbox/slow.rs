@@ -4,7 +4,7 @@
 //! here, on threads of lower priority: a quick call then waits for no more than one tick of a guest it shares a thread with,
 //! and the system lets it run before all of these.
 
-use std::sync::LazyLock;
+use crate::many::processors;
 use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
@@ -41,15 +41,9 @@ pub fn bound_file_threads(builder: &mut Builder) {
     builder.max_blocking_threads(FILES).thread_keep_alive(IDLE);
 }
 
-/// How many there are. Asked once: the system reads several files to answer.
-pub(crate) fn threads() -> usize {
-    static THREADS: LazyLock<usize> = LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from));
-    *THREADS
-}
-
 fn start() -> Option<Runtime> {
     let mut builder = Builder::new_multi_thread();
-    builder.worker_threads(threads()).thread_name("palisade-slow").enable_time();
+    builder.worker_threads(processors()).thread_name("palisade-slow").enable_time();
     bound_file_threads(&mut builder);
     // On Linux a priority is a thread's own; elsewhere it would be the whole program's.
     #[cfg(target_os = "linux")]
