@@ -1,4 +1,4 @@
-//! Generated modules and components, raw bytes and text, through the engine that loads plugins.
+//! Generated modules and components, raw bytes and text, through the engine that loads plugins; and through what joins libraries.
 //!
 //! The first byte chooses: `(` is a component as text, NUL are the bytes of one; of any other the lowest bit chooses between a
 //! generated component, and a generated module in a component around it.
@@ -7,6 +7,7 @@
 
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::{Corpus, fuzz_target};
+use palisade::fuzzing;
 use palisade::policy::Limits;
 use palisade::sandbox::{Allocator, engine_config};
 use std::sync::LazyLock;
@@ -25,8 +26,15 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
         [] => None,
     };
     let Some(wasm) = wasm else { return Corpus::Reject };
+    let joined = fuzzing::joined(&wasm);
     if let Ok(component) = Component::new(&ENGINE, &wasm) {
         let ty = component.component_type();
+        if let Some(joined) = joined {
+            // Nothing of it is seen from outside.
+            let joined = Component::new(&ENGINE, joined).expect("libraries that could be linked are a module").component_type();
+            assert!(joined.imports(&ENGINE).map(|(name, _)| name.to_owned()).eq(ty.imports(&ENGINE).map(|(name, _)| name.to_owned())));
+            assert!(joined.exports(&ENGINE).map(|(name, _)| name.to_owned()).eq(ty.exports(&ENGINE).map(|(name, _)| name.to_owned())));
+        }
         ty.imports(&ENGINE).chain(ty.exports(&ENGINE)).for_each(|(_, item)| walk(&item.ty, 0));
         // The bytes the compiler's child would send back.
         assert!(component.serialize().is_ok());

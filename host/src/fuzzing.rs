@@ -20,3 +20,9 @@ pub fn definitions(source: &SourceName, given: Vec<Definition>) -> Result<(Vec<T
     let mut quarantined = Vec::new();
     check_definitions(source, given, palisade_policy::ToolId::parse, &mut quarantined).map(|tools| (tools, quarantined))
 }
+
+/// A component with its libraries joined, where it has some.
+#[must_use]
+pub fn joined(component: &[u8]) -> Option<Vec<u8>> {
+    crate::sandbox::join(component).ok()
+}

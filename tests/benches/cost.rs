@@ -2,21 +2,16 @@
 
 use palisade::Host;
 use palisade::config::Options;
-use palisade::policy::{Limits, Verdict};
-use palisade::sandbox::{Allocator, Run, engine_config};
+use palisade::policy::Verdict;
+use palisade::sandbox::{Allocator, Run};
 use palisade_tests::bench::{call, figure, host, load_with, median, options, runtime, settle, time};
 use palisade_tests::{World, example, guest, raw, root};
 use std::hint::black_box;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
-use wasmtime::component::{Component, HasSelf, Linker, ResourceTable};
-use wasmtime::{Engine, Store};
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-mod bindings {
-    wasmtime::component::bindgen!({ path: "../wit", world: "plugin", exports: { default: async } });
-}
+mod bare;
 
 /// Rounds in which the two sides of a ratio take turns; the middle one is quoted.
 const ROUNDS: usize = 15;
@@ -102,27 +97,6 @@ fn gate(runtime: &tokio::runtime::Runtime, host: &Host) {
     );
 }
 
-struct State {
-    wasi: WasiCtx,
-    table: ResourceTable,
-}
-
-impl WasiView for State {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
-    }
-}
-
-impl bindings::palisade::plugin::types::Host for State {}
-
-impl bindings::palisade::plugin::host::Host for State {
-    fn log(&mut self, _: bindings::palisade::plugin::host::Level, _: String) {}
-    fn progress(&mut self, _: f64, _: Option<f64>, _: Option<String>) {}
-    fn cancelled(&mut self) -> bool {
-        false
-    }
-}
-
 /// `Host::call` beside the floor: the same component and engine settings, store, instance and call, nothing of ours.
 fn warm(
     runtime: &tokio::runtime::Runtime,
@@ -133,27 +107,10 @@ fn warm(
     allocator: Allocator,
     (with, goal): (&str, &str),
 ) {
-    let engine = Engine::new(&engine_config(allocator, &Limits::default())).expect("an engine");
-    let mut linker = Linker::<State>::new(&engine);
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker).expect("WASI");
-    bindings::palisade::plugin::host::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state).expect("the host interface");
-    // Language runtimes import it whether or not a tool uses it, and none does here.
-    let mut store = linker.instance("palisade:plugin/store@0.1.0").expect("the store interface");
-    for function in ["get", "set", "delete", "swap", "keys"] {
-        store.func_new(function, |_, _, _, _| wasmtime::bail!("no tool here keeps anything")).expect("a function");
-    }
-    let code = std::fs::read(component).expect("a component");
-    let component = Component::new(&engine, code).expect("a component");
-    let pre = bindings::PluginPre::new(linker.instantiate_pre(&component).expect("it links")).expect("a plugin");
+    let bare = bare::Bare::new(component, allocator);
     let tool = id.split('/').nth(1).expect("an id has two parts");
     let floor = || {
-        let work = async {
-            let mut store = Store::new(&engine, State { wasi: WasiCtx::builder().build(), table: ResourceTable::new() });
-            store.set_epoch_deadline(1 << 40);
-            let plugin = pre.instantiate_async(&mut store).await.expect("an instance");
-            plugin.palisade_plugin_tools().call_call(&mut store, tool, arguments).await.expect("a call")
-        };
-        black_box(runtime.block_on(work)).expect("a result");
+        black_box(runtime.block_on(bare.call(tool, arguments)));
     };
     let ours = || {
         let record = runtime.block_on(call(host, id, arguments));

@@ -1,17 +1,23 @@
 //! What a client waits for `palisade serve`, over its pipes and over HTTP, beside the same tool as Node and Python servers, and
-//! beside a program that reads a line of JSON, writes one, and does nothing else: less than that no server can take.
+//! beside a program that reads a line of JSON, writes one, and does nothing else or calls the component in the engine alone: less
+//! than that no server can take.
 //!
 //! The peers are those of `make bench-peers`, which installs them; without them they are skipped, and that is said. All are
 //! pinned alike: whoever asks to one processor, and each server, with all its threads, to another.
 
-use palisade_tests::bench::{figure, percentile};
+use bare::Bare;
+use palisade::sandbox::Allocator;
+use palisade_tests::bench::{figure, percentile, runtime};
 use palisade_tests::http::{OLD, Server};
 use palisade_tests::{World, example, root};
 use rustix::event::{PollFd, PollFlags, poll};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
+
+mod bare;
 
 /// Rounds in which all take turns.
 const ROUNDS: usize = 9;
@@ -23,17 +29,25 @@ const WARM_UP: usize = 2000;
 const TEXT: &str =
     "A call of a usual size: a sentence or two\nthat an agent might pass on to a tool,\nbelow two hundred bytes. Ünïcode too.\n";
 
-/// Makes this program the floor.
+/// Makes this program the floor, and what a fresh instance in an engine adds to it.
 const FLOOR: &str = "--floor";
+const BARE: &str = "--bare";
 
-/// Answers each line that has an id, as the tool would and without one.
-fn floor() {
+/// Answers each line that has an id, as the tool would: without one, or with an instance of its component for each.
+fn floor(component: Option<PathBuf>) {
     let words = TEXT.split_whitespace().count();
+    let bare = component.map(|component| (runtime(), Bare::new(&component, Allocator::Scanned(palisade::POOL))));
     let mut output = std::io::stdout().lock();
     for line in std::io::stdin().lock().lines() {
         let message: Value = serde_json::from_str(&line.expect("text")).expect("JSON");
         if let Some(id) = message["id"].as_u64() {
-            let answer = json!({"jsonrpc": "2.0", "id": id, "result": {"structuredContent": {"words": words}}});
+            let structured = match &bare {
+                Some((runtime, bare)) if message["method"] == "tools/call" => {
+                    runtime.block_on(bare.call("count", &message["params"]["arguments"].to_string()))
+                }
+                _ => json!({"words": words}).to_string(),
+            };
+            let answer = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"structuredContent":{structured}}}}}"#);
             output.write_all(format!("{answer}\n").as_bytes()).and_then(|()| output.flush()).expect("it reads");
         }
     }
@@ -44,11 +58,14 @@ fn main() {
     if std::env::args().any(|a| a == "--list") {
         return;
     }
+    let plugin = example("text-stats");
     if std::env::args().any(|a| a == FLOOR) {
-        return floor();
+        return floor(None);
+    }
+    if std::env::args().any(|a| a == BARE) {
+        return floor(Some(plugin.join("text-stats.wasm")));
     }
     let world = World::new();
-    let plugin = example("text-stats");
     let processors = Processors::of_this_process();
     // A process starts where its parent is, and stays there.
     processors.move_to(1);
@@ -68,9 +85,11 @@ fn main() {
         ("Node", node.exists().then(|| with("node", &node))),
         ("Python", python.exists().then(|| with(python.to_str().expect("text"), &root().join("tests/peers/server.py")))),
     ];
-    let mut bare = Command::new(std::env::current_exe().expect("this program has a path"));
-    bare.arg(FLOOR);
-    served.push(Peer { name: "floor", way: Way::Lines(Lines::start(bare, "count")) });
+    for (name, argument) in [("floor", FLOOR), ("bare", BARE)] {
+        let mut this = Command::new(std::env::current_exe().expect("this program has a path"));
+        this.arg(argument);
+        served.push(Peer { name, way: Way::Lines(Lines::start(this, "count")) });
+    }
     for (name, command) in peers {
         match command {
             Some(command) => served.push(Peer { name, way: Way::Lines(Lines::start(command, "count")) }),
@@ -94,6 +113,7 @@ fn main() {
             let goal = if (peer.name, flight) == ("stdio", 1) { "p50 at most 0.5 × Node's" } else { "" };
             let who = match peer.way {
                 Way::Lines(_) if peer.name == "floor" => "a line read and a line written".to_owned(),
+                Way::Lines(_) if peer.name == "bare" => "the same with a fresh instance in the engine alone".to_owned(),
                 Way::Lines(_) if peer.name != "stdio" => format!("the tool as a {} server, stdio", peer.name),
                 _ => format!("`palisade serve`, {}", peer.name),
             };

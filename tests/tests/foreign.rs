@@ -240,3 +240,41 @@ fn an_import_that_nothing_provides_is_named_with_what_would_help() {
         assert!(reason.contains(&format!("the component imports {import}: ")) && reason.contains(help), "{reason}");
     }
 }
+
+/// Three libraries that share a memory and a table, as a compiler links them: five core modules with the one that has both and
+/// what stands alone.
+const LINKED: &str = r#"(component
+  (core module $alone (func (export "one") (result i32) (i32.const 1)))
+  (core module $main (memory (export "memory") 1) (table (export "table") 3 funcref) (global (export "zero") i32 (i32.const 0))
+    (global (export "one") i32 (i32.const 1)) (global (export "two") i32 (i32.const 2)))
+  (core module $first (import "env" "memory" (memory 1)) (import "env" "table" (table 3 funcref)) (import "env" "zero" (global i32))
+    (import "alone" "one" (func $one (result i32)))
+    (func $f (result i32) (i32.store (i32.const 8) (i32.const 20)) (call $one)) (elem (global.get 0) func $f))
+  (core module $second (import "env" "memory" (memory 1)) (import "env" "table" (table 3 funcref)) (import "env" "one" (global i32))
+    (type $f (func (result i32)))
+    (func $g (result i32) (i32.mul (i32.const 2) (call_indirect (type $f) (i32.const 0)))) (elem (global.get 0) func $g))
+  (core module $third (import "env" "memory" (memory 1)) (import "env" "table" (table 3 funcref)) (import "env" "two" (global i32))
+    (type $f (func (result i32)))
+    (func $h (export "run") (result i32) (i32.add (call_indirect (type $f) (i32.const 1)) (i32.load (i32.const 8))))
+    (elem (global.get 0) func $h))
+  (core instance $alone (instantiate $alone))
+  (core instance $main (instantiate $main))
+  (core instance $first (instantiate $first (with "env" (instance $main)) (with "alone" (instance $alone))))
+  (core instance $second (instantiate $second (with "env" (instance $main))))
+  (core instance $third (instantiate $third (with "env" (instance $main))))
+  (func (export "run") (result u32) (canon lift (core func $third "run"))))"#;
+
+#[test]
+fn libraries_that_share_a_memory_are_one_module_when_they_run() {
+    let world = World::new();
+    let component = wat::parse_str(LINKED).expect("a component");
+    // Two core modules are instantiated, not five.
+    for (instances, code) in [(2, 0), (1, 4)] {
+        let manifest = format!("kind = \"component\"\n[limits]\ninstances = {instances}\n");
+        let plugin = world.plugin("linked", &component, &manifest);
+        let answer = palisade(&world, plugin.to_str().expect("text"), &["call", "linked/run", "{}"]).expect(code);
+        if code == 0 {
+            assert_eq!(answer.json()["content"], json!([{"type": "json", "value": {"result": 22}}]));
+        }
+    }
+}

@@ -1,4 +1,5 @@
-//! Compiling, in a fenced child process. A program of WASI 0.1 is made a component there first, for it is taken apart for that.
+//! Compiling, in a fenced child process. A program of WASI 0.1 is made a component there first, and a component's libraries are
+//! joined, for both are taken apart for that.
 //!
 //! A component of 400 kB can keep a compiler busy for a minute, and no setting of the engine stops it. So the compiler runs
 //! in a child that holds nothing: empty environment, no file but its three pipes and no way to open one or a socket, a bound on
@@ -6,6 +7,7 @@
 
 use crate::error::{Error, Kind};
 use crate::sandbox::engine::{Allocator, engine_config};
+use crate::sandbox::join::join;
 use crate::sandbox::module::{self, is_module};
 use palisade_policy::{Limit, Limits};
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -169,9 +171,12 @@ pub fn compiler_main(arguments: &[String]) -> ExitCode {
             Err(error) => return refuse(&format!("{error:#}")),
         };
     }
-    let compiled = wasmtime::Engine::new(&engine_config(Allocator::OnDemand, &Limits::default()))
-        .and_then(|engine| engine.precompile_component(&wasm));
-    match compiled {
+    let compiled = |wasm: &[u8]| {
+        wasmtime::Engine::new(&engine_config(Allocator::OnDemand, &Limits::default())).and_then(|engine| engine.precompile_component(wasm))
+    };
+    // A component that cannot be joined, or not be compiled so, is compiled as it is: that also says what is wrong with it.
+    let joined = join(&wasm).ok().and_then(|wasm| compiled(&wasm).ok());
+    match joined.map_or_else(|| compiled(&wasm), Ok) {
         Ok(code) => match std::io::stdout().lock().write_all(&code) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => refuse(&error),

@@ -17,6 +17,7 @@ mod entry;
 mod folders;
 mod foreign;
 mod http;
+mod join;
 mod limiter;
 mod module;
 mod needs;
@@ -41,6 +42,8 @@ pub use engine::{Allocator, Sandbox, engine_config};
 pub use entry::World;
 pub use http::Secret;
 pub(crate) use http::{Network, open_connection};
+#[cfg(fuzzing)]
+pub(crate) use join::join;
 pub use refused::{ReadOnly, Refused};
 pub use slow::bound_file_threads;
 pub use wasi::{Folder, Reach, ReachError};

@@ -1,0 +1,276 @@
+use super::*;
+use proptest::prelude::*;
+use std::fmt::Write;
+use wasmparser::{Parser, Payload};
+use wasmtime::component::{Component, Linker};
+use wasmtime::{Engine, Store};
+
+/// Entries of the table, one for each function; behind them is one that nobody fills.
+const FUNCTIONS: u32 = 12;
+
+/// Fills the table through which what needs memory of the outside is called.
+const FIXUPS: &str = r#"  (core module $fixups (import "" "$imports" (table 1 1 funcref)) (import "" "0" (func $f (param i32 i32))) (elem (i32.const 0) func $f))
+  (core instance (instantiate $fixups
+    (with "" (instance (export "$imports" (table $shim "$imports")) (export "0" (func $said))))))
+"#;
+
+/// What a function does with its number, one after the other.
+#[derive(Debug, Clone)]
+enum Step {
+    Add(i32),
+    /// A function before it, of its own library or another one.
+    Call(u32),
+    /// The same through the table that all share; or the entry that nobody filled.
+    Indirect(u32),
+    Read(u32),
+    Write(u32),
+    /// The global that main has, and each library changes.
+    Stack(i32),
+    /// What linking filled in, and nobody changes.
+    Linked,
+    /// A global of its own.
+    Own(i32),
+    Note,
+    Say,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        any::<i32>().prop_map(Step::Add),
+        (0..FUNCTIONS).prop_map(Step::Call),
+        (0..=FUNCTIONS).prop_map(Step::Indirect),
+        (0_u32..64).prop_map(Step::Read),
+        (0_u32..64).prop_map(Step::Write),
+        any::<i32>().prop_map(Step::Stack),
+        Just(Step::Linked),
+        any::<i32>().prop_map(Step::Own),
+        Just(Step::Note),
+        Just(Step::Say),
+    ]
+}
+
+/// Libraries of functions; a function calls at most two others, so that all ends soon.
+fn libraries() -> impl Strategy<Value = Vec<Vec<Vec<Step>>>> {
+    let function = prop::collection::vec(step(), 0..6).prop_map(|steps| {
+        let mut calls = 0;
+        steps
+            .into_iter()
+            .filter(|step| {
+                calls += usize::from(matches!(step, Step::Call(_) | Step::Indirect(_)));
+                calls <= 2
+            })
+            .collect()
+    });
+    prop::collection::vec(prop::collection::vec(function, 1..4), 1..5)
+}
+
+/// A component of libraries, linked as compilers do: `main` has memory, table and what is filled in; what needs memory of the
+/// outside is called through a table of its own, which is filled before the last library is there. `run` is the last function.
+fn linked(libraries: &[Vec<Vec<Step>>]) -> String {
+    let mut text = String::from(
+        r#"(component
+  (import "note" (func $note (param "x" u32) (result u32)))
+  (import "say" (func $say (param "text" string)))
+  (core module $shim (type $say (func (param i32 i32))) (table (export "$imports") 1 1 funcref)
+    (func (export "0") (param i32 i32) (call_indirect (type $say) (local.get 0) (local.get 1) (i32.const 0))))
+  (core instance $shim (instantiate $shim))
+  (core module $main (memory (export "memory") 1) (table (export "table") 13 funcref)
+    (global (export "stack") (mut i32) (i32.const 1024)) (global (export "linked") (mut i32) (i32.const 77))
+"#,
+    );
+    let mut bases = Vec::new();
+    let mut all = 0;
+    for library in libraries {
+        bases.push(all);
+        writeln!(text, "    (global (export \"base{}\") i32 (i32.const {all}))", bases.len() - 1).unwrap();
+        all += u32::try_from(library.len()).unwrap();
+    }
+    text.push_str(
+        "    (data (i32.const 0) \"what is there from the beginning, and a word\"))\n  (core instance $main (instantiate $main))\n",
+    );
+    text.push_str("  (core func $noted (canon lower (func $note)))\n");
+    text.push_str("  (core func $said (canon lower (func $say) (memory (core memory $main \"memory\")) string-encoding=utf8))\n");
+    for (number, library) in libraries.iter().enumerate() {
+        let first = bases[number];
+        if number + 1 == libraries.len() {
+            text.push_str(FIXUPS);
+        }
+        let owner = |function: u32| bases.iter().rposition(|base| *base <= function).unwrap();
+        writeln!(text, "  (core module $lib{number} (type $f (func (param i32) (result i32)))").unwrap();
+        text.push_str("    (import \"env\" \"memory\" (memory 1)) (import \"env\" \"table\" (table 13 funcref))\n");
+        text.push_str("    (import \"env\" \"base\" (global $base i32)) (import \"env\" \"stack\" (global $stack (mut i32)))\n");
+        text.push_str("    (import \"got\" \"linked\" (global $linked (mut i32)))\n");
+        text.push_str("    (import \"host\" \"note\" (func $note (type $f))) (import \"shim\" \"0\" (func $say (param i32 i32)))\n");
+        for function in 0..first {
+            writeln!(text, "    (import \"lib{}\" \"f{function}\" (func $f{function} (type $f)))", owner(function)).unwrap();
+        }
+        writeln!(text, "    (global $own (mut i32) (i32.const {number}))").unwrap();
+        for (at, steps) in library.iter().enumerate() {
+            let own = first + u32::try_from(at).unwrap();
+            writeln!(text, "    (func $f{own} (export \"f{own}\") (type $f)").unwrap();
+            for step in steps {
+                let line = match step {
+                    Step::Add(n) => format!("(local.set 0 (i32.add (local.get 0) (i32.const {n})))"),
+                    Step::Call(_) | Step::Indirect(_) if own == 0 => String::new(),
+                    Step::Call(n) => format!("(local.set 0 (call $f{} (local.get 0)))", n % own),
+                    Step::Indirect(n) => {
+                        let entry = if *n == FUNCTIONS { FUNCTIONS } else { n % own };
+                        format!("(local.set 0 (call_indirect (type $f) (local.get 0) (i32.const {entry})))")
+                    }
+                    Step::Read(n) => format!("(local.set 0 (i32.xor (local.get 0) (i32.load (i32.const {n}))))"),
+                    Step::Write(n) => format!("(i32.store (i32.const {n}) (local.get 0))"),
+                    Step::Stack(n) => format!(
+                        "(global.set $stack (i32.add (global.get $stack) (i32.const {n}))) (local.set 0 (i32.xor (local.get 0) (global.get $stack)))"
+                    ),
+                    Step::Linked => "(local.set 0 (i32.add (local.get 0) (i32.mul (global.get $linked) (global.get $base))))".to_owned(),
+                    Step::Own(n) => format!(
+                        "(global.set $own (i32.xor (global.get $own) (i32.const {n}))) (local.set 0 (i32.add (local.get 0) (global.get $own)))"
+                    ),
+                    Step::Note => "(local.set 0 (call $note (local.get 0)))".to_owned(),
+                    Step::Say => "(call $say (i32.const 0) (i32.const 12))".to_owned(),
+                };
+                writeln!(text, "      {line}").unwrap();
+            }
+            text.push_str("      (local.get 0))\n");
+        }
+        let functions: String = (first..first + u32::try_from(library.len()).unwrap()).map(|f| format!(" $f{f}")).collect();
+        writeln!(text, "    (elem (global.get $base) func{functions}))").unwrap();
+        write!(text, "  (core instance $lib{number} (instantiate $lib{number} (with \"host\" (instance (export \"note\" (func $noted))))")
+            .unwrap();
+        text.push_str(" (with \"shim\" (instance $shim)) (with \"got\" (instance $main))");
+        (0..number).for_each(|lib| write!(text, " (with \"lib{lib}\" (instance $lib{lib}))").unwrap());
+        text.push_str(
+            "\n    (with \"env\" (instance (export \"memory\" (memory $main \"memory\")) (export \"table\" (table $main \"table\"))\n",
+        );
+        writeln!(text, "      (export \"base\" (global $main \"base{number}\")) (export \"stack\" (global $main \"stack\"))))))").unwrap();
+    }
+    let (last, run) = (libraries.len() - 1, all - 1);
+    writeln!(text, "  (func (export \"run\") (param \"x\" u32) (result u32) (canon lift (core func $lib{last} \"f{run}\"))))").unwrap();
+    text
+}
+
+/// What a component says and answers: three calls of one instance.
+fn ran(component: &[u8]) -> (Vec<String>, Vec<Result<u32, String>>) {
+    let engine = Engine::default();
+    let component = Component::new(&engine, component).unwrap();
+    let mut linker = Linker::<Vec<String>>::new(&engine);
+    linker
+        .root()
+        .func_wrap("note", |mut store, (x,): (u32,)| {
+            store.data_mut().push(format!("note {x}"));
+            Ok((x.wrapping_mul(3).wrapping_add(1),))
+        })
+        .unwrap();
+    linker
+        .root()
+        .func_wrap("say", |mut store, (text,): (String,)| {
+            store.data_mut().push(text);
+            Ok(())
+        })
+        .unwrap();
+    let mut store = Store::new(&engine, Vec::new());
+    let instance = linker.instantiate(&mut store, &component).unwrap();
+    let run = instance.get_typed_func::<(u32,), (u32,)>(&mut store, "run").unwrap();
+    let answers = [0, 1, u32::MAX].map(|x| {
+        let answer = run.call(&mut store, (x,));
+        answer
+            .map(|(answer,)| answer)
+            .map_err(|error| error.downcast_ref::<wasmtime::Trap>().map_or_else(|| "entered again".to_owned(), |trap| format!("{trap:?}")))
+    });
+    (store.into_data(), answers.into())
+}
+
+/// How many core modules import a memory or a table of another one.
+fn sharing(component: &[u8]) -> usize {
+    let imports = Parser::new(0).parse_all(component).filter_map(|payload| match payload.unwrap() {
+        Payload::ImportSection(imports) => Some(imports),
+        _ => None,
+    });
+    let shares = |ty: wasmparser::TypeRef| matches!(ty, wasmparser::TypeRef::Memory(_) | wasmparser::TypeRef::Table(_));
+    imports.filter(|imports| imports.clone().into_imports().any(|import| shares(import.unwrap().ty))).count()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn joined_libraries_do_what_they_did(libraries in libraries()) {
+        let apart = wat::parse_str(linked(&libraries)).unwrap();
+        let joined = join(&apart).unwrap();
+        prop_assert_eq!(ran(&joined), ran(&apart));
+        // What fills the table of what needs memory is left.
+        prop_assert_eq!(sharing(&joined), 1);
+        prop_assert_eq!(sharing(&apart), libraries.len() + 1);
+    }
+
+    #[test]
+    fn a_damaged_component_is_joined_or_left_and_nothing_else(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let mut component = wat::parse_str(linked(&[vec![vec![Step::Say]], vec![vec![Step::Call(0), Step::Indirect(0), Step::Linked]]])).unwrap();
+        let at = at.index(component.len());
+        component[at] = byte;
+        let _ = join(&component);
+    }
+}
+
+fn left(text: &str) -> String {
+    join(&wat::parse_str(text).unwrap()).unwrap_err().to_string()
+}
+
+#[test]
+fn what_is_not_linked_as_libraries_are_is_left() {
+    let two = linked(&[vec![vec![]], vec![vec![]]]);
+    assert!(join(&wat::parse_str(&two).unwrap()).is_ok());
+    let cases = [
+        ("(component (core module $a (memory 1)) (core instance (instantiate $a)))".to_owned(), "it has no libraries"),
+        ("(component (core module $a (memory 1)) (core instance (instantiate $a)) (core instance (instantiate $a)))".to_owned(), "it has more memories than one"),
+        (two.replace("(global $own", "(memory 1) (global $own"), "it has more memories than one"),
+        (two.replace("(core instance $lib1", "(core instance (instantiate $main))\n(core instance $lib1"), "it has more memories than one"),
+        (two.replace("(global $own (mut i32) (i32.const 0))", "(global $own (mut i32) (i32.const 0)) (start $start) (func $start)"), "a library runs before the last one is there"),
+        (two.replace("(global $own (mut i32) (i32.const 1))", "(global $own (mut i32) (i32.const 1)) (start $start) (func $start)"), "the last library runs, and what it may call comes after it"),
+        (two.replace("(i32.const 0))\n    (global (export \"base1\")", "(i32.const 0))\n    (global $late (mut i32) (i32.const 1)) (global (export \"base1\")"), ""),
+        (two.replace("(core module $shim", "(import \"m\" (core module $m)) (core module $shim"), "a module goes in or out"),
+        (two.replace("(core module $shim", "(core module $x (export \"x\")) (core module $shim"), "a module goes in or out"),
+        (two.replace("(core module $shim", "(core module $x) (component (alias outer 1 $x (core module))) (core module $shim"), "a module goes in or out"),
+        (
+            two.replace("(core module $fixups", "(core module $whole (import \"lib\" \"f0\" (func (param i32) (result i32)))) (core instance (instantiate $whole (with \"lib\" (instance $lib0))))\n(core module $fixups"),
+            "a library goes outside as a whole",
+        ),
+        (
+            two.replace(
+                "(core instance $lib1",
+                "(core module $late (import \"x\" \"table\" (table 1 funcref)) (func $f) (elem (i32.const 0) func $f))
+                 (core instance (instantiate $late (with \"x\" (instance (export \"table\" (table $main \"table\"))))))\n(core instance $lib1",
+            ),
+            "what is made of libraries changes them before all are there",
+        ),
+        (
+            two.replace(
+                "(core instance $lib1",
+                "(core module $late (import \"x\" \"f0\" (func (param i32) (result i32))) (func $f) (start $f))
+                 (core instance (instantiate $late (with \"x\" (instance (export \"f0\" (func $lib0 \"f0\"))))))\n(core instance $lib1",
+            ),
+            "what is made of libraries changes them before all are there",
+        ),
+    ];
+    for (text, why) in cases {
+        if why.is_empty() {
+            // A global that nobody asks for changes nothing.
+            assert!(join(&wat::parse_str(&text).unwrap()).is_ok(), "{text}");
+        } else {
+            assert_eq!(left(&text), why, "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_library_that_runs_last_runs() {
+    let text = linked(&[vec![vec![]], vec![vec![Step::Read(40)]]]);
+    // Nothing else may come after it then.
+    let own = "(global $own (mut i32) (i32.const 1))";
+    let start = text.replace(own, &format!("{own} (start $start) (func $start (i32.store (i32.const 40) (i32.const 123)))"));
+    let start = start.replace(FIXUPS, "");
+    let apart = wat::parse_str(&start).unwrap();
+    let joined = join(&apart).unwrap();
+    assert_eq!(ran(&joined), ran(&apart));
+    assert_eq!(ran(&joined).1[0], Ok(123));
+}
