@@ -10,12 +10,13 @@ use palisade::sandbox::Allocator;
 use palisade_tests::bench::{figure, percentile, runtime};
 use palisade_tests::http::{OLD, Server};
 use palisade_tests::{World, example, root};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 mod bare;
 
@@ -38,8 +39,15 @@ fn floor(component: Option<PathBuf>) {
     let words = TEXT.split_whitespace().count();
     let bare = component.map(|component| (runtime(), Bare::new(&component, Allocator::Scanned(palisade::POOL))));
     let mut output = std::io::stdout().lock();
-    for line in std::io::stdin().lock().lines() {
-        let message: Value = serde_json::from_str(&line.expect("text")).expect("JSON");
+    let input = std::io::stdin().as_fd().try_clone_to_owned().expect("an input");
+    let mut input = BufReader::new(std::fs::File::from(input));
+    loop {
+        look(&input);
+        let mut line = String::new();
+        if input.read_line(&mut line).expect("text") == 0 {
+            return;
+        }
+        let message: Value = serde_json::from_str(&line).expect("JSON");
         if let Some(id) = message["id"].as_u64() {
             let structured = match &bare {
                 Some((runtime, bare)) if message["method"] == "tools/call" => {
@@ -50,6 +58,17 @@ fn floor(component: Option<PathBuf>) {
             let answer = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"structuredContent":{structured}}}}}"#);
             output.write_all(format!("{answer}\n").as_bytes()).and_then(|()| output.flush()).expect("it reads");
         }
+    }
+}
+
+/// Looks for the next line for a moment, as the server does: to wake a sleeping reader takes longer than all else here.
+fn look(input: &BufReader<std::fs::File>) {
+    let began = Instant::now();
+    while input.buffer().is_empty() && began.elapsed() < Duration::from_micros(100) {
+        if poll(&mut [PollFd::new(input.get_ref(), PollFlags::IN)], Some(&Timespec::default())).is_ok_and(|ready| ready > 0) {
+            return;
+        }
+        std::thread::yield_now();
     }
 }
 

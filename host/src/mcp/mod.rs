@@ -6,6 +6,7 @@
 //! Never here: a decision, a second way to run a tool. The protocol itself is the library's.
 
 mod accepted;
+mod at_once;
 mod client;
 mod guarded;
 mod http;

@@ -1,5 +1,6 @@
 //! The server: registered tools for MCP clients, both protocol eras, over any byte stream.
 
+use super::at_once::AtOnce;
 use crate::error::{Error, Kind};
 use crate::mcp::{changes, skills};
 use crate::record::{CallRecord, Outcome};
@@ -53,11 +54,12 @@ where
     let refuse = |what: &str, error: &dyn std::fmt::Display| Error::new(Kind::Mcp, format!("{what}: {error}"));
     let server = Server::new(hosts, events, stop.clone());
     let busy = server.clone();
-    let transport = AsyncRwTransport::new_server(read, write).with_max_line_length(MESSAGE);
+    let transport = AtOnce(AsyncRwTransport::new_server(read, write).with_max_line_length(MESSAGE));
     let running = tokio::select! {
         // Stopped before a client said anything.
         () = stopped(&mut stop) => return Ok(()),
-        started = server.serve(transport) => started.map_err(|e| refuse("the client did not start the protocol", &e))?,
+        // Dynamic, so that all that answers a request is on the heap before the library moves it about.
+        started = server.into_dyn().serve(transport) => started.map_err(|e| refuse("the client did not start the protocol", &e))?,
     };
     let end = running.cancellation_token();
     let waiting = running.waiting();
