@@ -278,3 +278,17 @@ fn libraries_that_share_a_memory_are_one_module_when_they_run() {
         }
     }
 }
+
+#[test]
+fn libraries_that_are_far_from_each_other_in_memory_load_as_they_did() {
+    let world = World::new();
+    // In one module what lies between them is code too, and more of it than a small component may have.
+    let far = LINKED
+        .replace("(memory (export \"memory\") 1)", "(memory (export \"memory\") 200) (data (i32.const 0) \"a\")")
+        .replace("(call $one)) (elem", "(call $one)) (data (i32.const 8000000) \"\\05\") (elem")
+        .replace("(i32.load (i32.const 8))", "(i32.load8_u (i32.const 8000000))");
+    assert_ne!(far, LINKED);
+    let plugin = world.plugin("linked", &wat::parse_str(far).expect("a component"), "kind = \"component\"\n");
+    let answer = palisade(&world, plugin.to_str().expect("text"), &["call", "linked/run", "{}"]).expect(0);
+    assert_eq!(answer.json()["content"], json!([{"type": "json", "value": {"result": 7}}]));
+}

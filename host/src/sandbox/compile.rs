@@ -106,7 +106,7 @@ impl Compiler {
         let (Some(mut stdin), Some(stdout), Some(stderr)) = pipes else {
             return Err(Error::new(Kind::Internal, "the compiler has no pipes"));
         };
-        let most = (wasm.len() as u64).saturating_mul(CODE).max(SMALL);
+        let most = most(wasm.len());
         let (sender, receiver) = oneshot::channel();
         let talk = move || {
             // A compiler that stops reading has something to say.
@@ -138,6 +138,11 @@ impl Compiler {
     }
 }
 
+/// Most code of a component of so many bytes.
+fn most(component: usize) -> u64 {
+    (component as u64).saturating_mul(CODE).max(SMALL)
+}
+
 enum Ended {
     Code(Vec<u8>),
     Refused(String),
@@ -165,6 +170,7 @@ pub fn compiler_main(arguments: &[String]) -> ExitCode {
     if let Err(error) = std::io::stdin().lock().read_to_end(&mut wasm) {
         return refuse(&error);
     }
+    let most = most(wasm.len());
     if is_module(&wasm) {
         wasm = match module::component(&wasm) {
             Ok(component) => component,
@@ -174,8 +180,9 @@ pub fn compiler_main(arguments: &[String]) -> ExitCode {
     let compiled = |wasm: &[u8]| {
         wasmtime::Engine::new(&engine_config(Allocator::OnDemand, &Limits::default())).and_then(|engine| engine.precompile_component(wasm))
     };
-    // A component that cannot be joined, or not be compiled so, is compiled as it is: that also says what is wrong with it.
-    let joined = join(&wasm).ok().and_then(|wasm| compiled(&wasm).ok());
+    // A component that cannot be joined, or not be compiled so, is compiled as it is: that also says what is wrong with it. What
+    // libraries have far from each other in memory is much code in one module, and may be little in several.
+    let joined = join(&wasm).ok().and_then(|wasm| compiled(&wasm).ok()).filter(|code| code.len() as u64 <= most);
     match joined.map_or_else(|| compiled(&wasm), Ok) {
         Ok(code) => match std::io::stdout().lock().write_all(&code) {
             Ok(()) => ExitCode::SUCCESS,

@@ -226,6 +226,8 @@ impl Sandbox {
     }
 }
 
+/// Most tables of a core module; compilers give it one.
+pub(super) const TABLES: u32 = 4;
 /// How many instances there is memory for at once.
 fn slots(allocator: Allocator) -> u64 {
     match allocator {
@@ -278,7 +280,7 @@ pub fn engine_config(allocator: Allocator, limits: &Limits) -> Config {
             .total_tables(slots.saturating_mul(4).saturating_add(most));
         pool.total_stacks(slots);
         pool.max_memory_size(limits.size(Limit::Memory));
-        pool.max_tables_per_module(4).table_elements(limits.size(Limit::TableElements));
+        pool.max_tables_per_module(TABLES).table_elements(limits.size(Limit::TableElements));
         pool.max_memories_per_component(u32::try_from(limits.get(Limit::Memories)).unwrap_or(u32::MAX));
         pool.max_core_instances_per_component(u32::try_from(limits.get(Limit::Instances)).unwrap_or(u32::MAX));
         // Below this a slot is cleared by memset, and a small call makes no system call at all (4 µs against 10 µs).

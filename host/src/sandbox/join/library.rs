@@ -2,15 +2,17 @@
 
 use super::shape::{Def, Shape};
 use super::{FUNCTION, GLOBAL, Joined, KINDS, Left, MEMORY, TABLE, TAG, kind, kind_of};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use crate::sandbox::engine::TABLES;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use wasm_encoder::reencode::{Error, Reencode, utils};
 use wasm_encoder::{
-    CodeSection, DataCountSection, DataSection, ElementSection, Encode, EntityType, ExportSection, FunctionSection, GlobalSection,
-    GlobalType, ImportSection, Instruction, MemorySection, NameMap, NameSection, StartSection, TableSection, TagSection, TypeSection,
+    CodeSection, DataCountSection, DataSection, ElementSection, Elements, Encode, EntityType, ExportSection, FunctionSection,
+    GlobalSection, GlobalType, ImportSection, Instruction, MemorySection, NameMap, NameSection, StartSection, TableSection, TagSection,
+    TypeSection,
 };
 use wasmparser::{
     ConstExpr, DataSectionReader, ElementSectionReader, FunctionBody, Global, Import, KnownCustom, MemorySectionReader, Name, Operator,
-    Parser, Payload, TableSectionReader, TagSectionReader, TypeSectionReader,
+    Parser, Payload, TableSectionReader, TagSectionReader, TypeSectionReader, Validator, WasmFeatures,
 };
 
 /// A core module that is instantiated once.
@@ -39,73 +41,36 @@ pub(super) struct Library<'a> {
 /// What is joined: the instance that has the one memory which others import, and those others.
 ///
 /// # Errors
-/// There are none, or they are not linked as libraries are.
-pub(super) fn libraries<'a>(shape: &Shape<'a>) -> anyhow::Result<Vec<Library<'a>>> {
-    // Most components have one module with a memory, and nobody parses more of them for this than their imports.
-    let mut libraries = Vec::new();
+/// There are none, or they are not linked as libraries are, or the component is none.
+pub(super) fn libraries<'a>(component: &[u8], shape: &Shape<'a>) -> anyhow::Result<Vec<Library<'a>>> {
+    let mut found = Vec::new();
     let mut seen = HashSet::new();
     for (instance, def) in shape.defs.iter().enumerate() {
         let Def::Made { module, .. } = def else { continue };
-        let bytes = shape.modules.get(*module).ok_or(Left("a module that is not there"))?;
-        match (memory(bytes)?, libraries.is_empty()) {
-            (Memory::None, _) => continue,
-            (Memory::Own, true) | (Memory::Shared, false) => {}
+        let one = shape.modules.get(*module).ok_or(Left("a module that is not there"))?;
+        match (one.memories, one.shared, found.is_empty()) {
+            (0, 0, _) => continue,
+            (1, 0, true) | (0, 1, false) => {}
             _ => return Err(Left("it has more memories than one").into()),
         }
         if !seen.insert(*module) {
             return Err(Left("a library is there twice").into());
         }
-        libraries.push((instance, *bytes));
+        found.push((instance, one));
     }
-    if libraries.len() < 2 {
+    if found.len() < 2 {
         return Err(Left("it has no libraries").into());
     }
-    let libraries = libraries.into_iter().map(|(instance, bytes)| Library::parse(instance, bytes)).collect::<anyhow::Result<Vec<_>>>()?;
-    match libraries.iter().rev().skip(1).all(|library| library.start.is_none()) {
-        true => Ok(libraries),
-        false => Err(Left("a library runs before the last one is there").into()),
+    if found.iter().rev().skip(1).any(|(_, module)| module.runs) {
+        return Err(Left("a library runs before the last one is there").into());
     }
-}
-
-enum Memory {
-    None,
-    Own,
-    Shared,
-}
-
-fn memory(module: &[u8]) -> anyhow::Result<Memory> {
-    let (mut own, mut shared) = (0, 0);
-    for payload in Parser::new(0).parse_all(module) {
-        match payload? {
-            Payload::ImportSection(imports) => {
-                for import in imports.into_imports() {
-                    shared += u32::from(kind_of(import?.ty) == MEMORY);
-                }
-            }
-            Payload::MemorySection(memories) => own += memories.count(),
-            // It stands behind both.
-            Payload::CodeSectionStart { .. } | Payload::DataSection(_) => break,
-            _ => {}
-        }
-    }
-    match (own, shared) {
-        (0, 0) => Ok(Memory::None),
-        (1, 0) => Ok(Memory::Own),
-        (0, 1) => Ok(Memory::Shared),
-        _ => Err(Left("it has more memories than one").into()),
-    }
-}
-
-/// Whether a module has a function that runs when it is instantiated.
-pub(super) fn runs(module: &[u8]) -> anyhow::Result<bool> {
-    for payload in Parser::new(0).parse_all(module) {
-        match payload? {
-            Payload::StartSection { .. } => return Ok(true),
-            Payload::CodeSectionStart { .. } => break,
-            _ => {}
-        }
-    }
-    Ok(false)
+    // What they import of each other fits, for one, and is not asked again. Of what the engine has it says itself.
+    Validator::new_with_features(WasmFeatures::all()).validate_all(component)?;
+    let libraries =
+        found.into_iter().map(|(instance, module)| Library::parse(instance, module.bytes)).collect::<anyhow::Result<Vec<_>>>()?;
+    // The pool has room for no more in one module.
+    let tables: u32 = libraries.iter().map(|library| library.defined[TABLE]).sum();
+    if tables > TABLES { Err(Left("they have too many tables").into()) } else { Ok(libraries) }
 }
 
 impl<'a> Library<'a> {
@@ -195,13 +160,17 @@ pub(super) fn module(joined: &Joined<'_>, exports: &BTreeMap<(usize, usize, &str
         (shift.types, shift.elements, shift.data) = (types, all.elements.len(), all.data.len());
         types = all.add(library, &mut shift, types)?;
         for (import, slot) in library.imports.iter().zip(imports_of(joined, at)) {
-            // Whoever imported it first says its type; the others agree, for they could be linked.
+            // Whoever imported it first says its type; the others agree, for the component is valid.
             if let (kind, super::Slot::Imported(number)) = slot
                 && let Some(ty @ None) = imported[kind].get_mut(number as usize)
             {
                 *ty = Some(shift.entity_type(import.ty)?);
             }
         }
+    }
+    if !shift.referred.is_empty() {
+        // An export said that they may be referred to, and is not there now.
+        all.elements.declared(Elements::Functions(shift.referred.iter().copied().collect::<Vec<_>>().into()));
     }
     let mut imports = ImportSection::new();
     for (number, ty) in imported.into_iter().flatten().enumerate() {
@@ -320,6 +289,8 @@ struct Shift {
     constants: HashMap<u32, Instruction<'static>>,
     /// Globals that a function sets, or that whoever is outside may set.
     set: HashSet<u32>,
+    /// Functions that others refer to.
+    referred: BTreeSet<u32>,
 }
 
 impl Shift {
@@ -368,9 +339,10 @@ impl Reencode for Shift {
     }
 
     fn instruction<'b>(&mut self, operator: Operator<'b>) -> Result<Instruction<'b>, Error<Left>> {
-        if let Operator::GlobalSet { global_index } = operator {
-            let index = self.at(GLOBAL, global_index)?;
-            self.set.insert(index);
+        match operator {
+            Operator::GlobalSet { global_index } => drop(self.set.insert(self.at(GLOBAL, global_index)?)),
+            Operator::RefFunc { function_index } => drop(self.referred.insert(self.at(FUNCTION, function_index)?)),
+            _ => {}
         }
         utils::instruction(self, operator)
     }

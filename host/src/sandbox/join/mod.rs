@@ -57,8 +57,11 @@ struct Left(&'static str);
 /// It has none, or another shape.
 pub(crate) fn join(component: &[u8]) -> anyhow::Result<Vec<u8>> {
     let shape = Shape::parse(component)?;
-    let libraries = library::libraries(&shape)?;
+    let libraries = library::libraries(component, &shape)?;
     let joined = Joined::new(&shape, libraries)?;
+    if !joined.outside[TABLE].is_empty() {
+        return Err(Left("a table from outside, in which others may write in their turn").into());
+    }
     writer::write(&shape, &joined)
 }
 
@@ -159,7 +162,7 @@ impl<'a> Joined<'a> {
         }
         for (kind, slots) in slots.iter_mut().enumerate() {
             let first = defined[kind];
-            defined[kind] += self.libraries[library].defined[kind];
+            defined[kind] = first.checked_add(self.libraries[library].defined[kind]).ok_or(Left("more than there are numbers"))?;
             slots.extend((first..defined[kind]).map(Slot::Defined));
         }
         self.slots.push(slots);

@@ -1,18 +1,18 @@
 //! A component, taken apart as far as joining needs it: its definitions in their order, each naming those before it that it uses.
 
-use super::{KINDS, Left, kind};
+use super::{FUNCTION, KINDS, Left, MEMORY, TABLE, kind, kind_of};
 use std::collections::BTreeMap;
 use wasm_encoder::CanonicalFunctionSection;
 use wasm_encoder::reencode::{Error, Reencode, ReencodeComponent};
 use wasmparser::{
-    CanonicalFunction, ComponentAlias, ComponentExternalKind, ComponentInstance, ComponentOuterAliasKind, ComponentTypeRef, Encoding,
-    Instance, Parser, Payload,
+    CanonicalFunction, ComponentAlias, ComponentExternalKind, ComponentInstance, ComponentOuterAliasKind, ComponentType, ComponentTypeRef,
+    Encoding, Instance, Parser, Payload,
 };
 
 /// A definition. Others are named by their place among all.
 pub(super) enum Def<'a> {
-    /// A section in which no core item is named.
-    Section(u8, &'a [u8]),
+    /// A section in which no core item is named, and whether components are instantiated there.
+    Section(u8, &'a [u8], bool),
     /// An alias of what is no core item.
     Other(ComponentAlias<'a>),
     /// A function for the outside.
@@ -45,10 +45,22 @@ impl Canonical {
     }
 }
 
+/// A core module, as far as it tells what it does to others.
+#[derive(Default)]
+pub(super) struct Module<'a> {
+    pub bytes: &'a [u8],
+    /// How many memories it has, and how many memories and tables it imports.
+    pub memories: u32,
+    pub shared: u32,
+    pub tables: u32,
+    /// Whether it has a function that runs when it is instantiated.
+    pub runs: bool,
+}
+
 #[derive(Default)]
 pub(super) struct Shape<'a> {
     pub defs: Vec<Def<'a>>,
-    pub modules: Vec<&'a [u8]>,
+    pub modules: Vec<Module<'a>>,
     /// The definition of each instance, and of each core item by kind.
     instances: Vec<usize>,
     items: [Vec<usize>; KINDS.len()],
@@ -61,12 +73,16 @@ impl<'a> Shape<'a> {
         let mut depth = 0_usize;
         for payload in Parser::new(0).parse_all(bytes) {
             let payload = payload?;
-            if depth == 0 {
-                shape.add(bytes, &payload)?;
-            } else if let Payload::ComponentAliasSection(aliases) = &payload {
-                for alias in aliases.clone() {
-                    no_module(matches!(alias?, ComponentAlias::Outer { kind: ComponentOuterAliasKind::CoreModule, .. }))?;
+            match (depth, &payload) {
+                (0, _) => shape.add(bytes, &payload)?,
+                (_, Payload::ComponentAliasSection(aliases)) => {
+                    for alias in aliases.clone() {
+                        no_module(matches!(alias?, ComponentAlias::Outer { kind: ComponentOuterAliasKind::CoreModule, .. }))?;
+                    }
                 }
+                // Where it is in a component of this one, the module before that is described too often, which is no harm.
+                (1, _) => shape.modules.last_mut().map_or(Ok(()), |module| module.note(&payload))?,
+                _ => {}
             }
             match payload {
                 Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
@@ -78,10 +94,11 @@ impl<'a> Shape<'a> {
     }
 
     fn add(&mut self, bytes: &'a [u8], payload: &Payload<'a>) -> anyhow::Result<()> {
+        let mut made = false;
         match payload {
             Payload::Version { encoding: Encoding::Component, .. } | Payload::End(_) => return Ok(()),
             Payload::ModuleSection { unchecked_range, .. } => {
-                self.modules.push(part(bytes, unchecked_range)?);
+                self.modules.push(Module { bytes: part(bytes, unchecked_range)?, ..Module::default() });
                 return Ok(());
             }
             Payload::InstanceSection(instances) => {
@@ -119,21 +136,28 @@ impl<'a> Shape<'a> {
             Payload::ComponentInstanceSection(instances) => {
                 for instance in instances.clone() {
                     no_module(match instance? {
-                        ComponentInstance::Instantiate { args, .. } => args.iter().any(|arg| arg.kind == ComponentExternalKind::Module),
+                        ComponentInstance::Instantiate { args, .. } => {
+                            made = true;
+                            args.iter().any(|arg| arg.kind == ComponentExternalKind::Module)
+                        }
                         ComponentInstance::FromExports(exports) => {
                             exports.iter().any(|export| export.kind == ComponentExternalKind::Module)
                         }
                     })?;
                 }
             }
-            Payload::ComponentSection { .. }
-            | Payload::ComponentTypeSection(_)
-            | Payload::CoreTypeSection(_)
-            | Payload::CustomSection(_) => {}
+            Payload::ComponentTypeSection(types) => {
+                for ty in types.clone() {
+                    if let ComponentType::Resource { dtor: Some(_), .. } = ty? {
+                        return Err(Left("a type names a function").into());
+                    }
+                }
+            }
+            Payload::ComponentSection { .. } | Payload::CoreTypeSection(_) | Payload::CustomSection(_) => {}
             _ => return Err(Left("a section that is not known").into()),
         }
         let (id, range) = payload.as_section().ok_or(Left("a section that is none"))?;
-        self.defs.push(Def::Section(id, part(bytes, &range)?));
+        self.defs.push(Def::Section(id, part(bytes, &range)?, made));
         Ok(())
     }
 
@@ -181,9 +205,27 @@ impl<'a> Shape<'a> {
         let is_lift = matches!(function, CanonicalFunction::Lift { .. });
         let canonical = Canonical { function, uses };
         if !is_lift {
-            self.items[super::FUNCTION].push(self.defs.len());
+            self.items[FUNCTION].push(self.defs.len());
         }
         self.defs.push(if is_lift { Def::Lift(canonical) } else { Def::Canon(canonical) });
+        Ok(())
+    }
+}
+
+impl Module<'_> {
+    fn note(&mut self, payload: &Payload<'_>) -> anyhow::Result<()> {
+        match payload {
+            Payload::ImportSection(imports) => {
+                for import in imports.clone().into_imports() {
+                    let kind = kind_of(import?.ty);
+                    self.shared = self.shared.saturating_add(u32::from(kind == MEMORY));
+                    self.tables = self.tables.saturating_add(u32::from(kind == TABLE));
+                }
+            }
+            Payload::MemorySection(memories) => self.memories = self.memories.saturating_add(memories.count()),
+            Payload::StartSection { .. } => self.runs = true,
+            _ => {}
+        }
         Ok(())
     }
 }
@@ -223,15 +265,15 @@ impl Reencode for Renumber {
     type Error = Left;
 
     fn function_index(&mut self, number: u32) -> Result<u32, Error<Left>> {
-        self.at(super::FUNCTION, number)
+        self.at(FUNCTION, number)
     }
 
     fn table_index(&mut self, number: u32) -> Result<u32, Error<Left>> {
-        self.at(super::TABLE, number)
+        self.at(TABLE, number)
     }
 
     fn memory_index(&mut self, number: u32) -> Result<u32, Error<Left>> {
-        self.at(super::MEMORY, number)
+        self.at(MEMORY, number)
     }
 }
 

@@ -14,6 +14,13 @@ const FIXUPS: &str = r#"  (core module $fixups (import "" "$imports" (table 1 1 
     (with "" (instance (export "$imports" (table $shim "$imports")) (export "0" (func $said))))))
 "#;
 
+/// Changes what is main's, from outside the libraries.
+const POKE: &str = r#"  (core module $poke (import "m" "tuned" (global $tuned (mut i32)))
+    (func (export "poke") (param i32) (result i32) (global.set $tuned (local.get 0)) (local.get 0)))
+  (core instance $poke (instantiate $poke (with "m" (instance (export "tuned" (global $main "tuned"))))))
+  (func (export "poke") (param "x" u32) (result u32) (canon lift (core func $poke "poke")))
+"#;
+
 /// What a function does with its number, one after the other.
 #[derive(Debug, Clone)]
 enum Step {
@@ -28,6 +35,14 @@ enum Step {
     Stack(i32),
     /// What linking filled in, and nobody changes.
     Linked,
+    /// The same, which somebody outside changes.
+    Tuned,
+    /// A function that no table of all holds: through a table of its own, or as it refers to it.
+    Leaf,
+    /// Bytes that are put into memory when asked for.
+    Bytes(u32),
+    /// Gives them up.
+    Drop,
     /// A global of its own.
     Own(i32),
     Note,
@@ -39,8 +54,12 @@ fn step() -> impl Strategy<Value = Step> {
         any::<i32>().prop_map(Step::Add),
         (0..FUNCTIONS).prop_map(Step::Call),
         (0..=FUNCTIONS).prop_map(Step::Indirect),
-        (0_u32..64).prop_map(Step::Read),
-        (0_u32..64).prop_map(Step::Write),
+        (0_u32..110).prop_map(Step::Read),
+        (0_u32..110).prop_map(Step::Write),
+        Just(Step::Tuned),
+        Just(Step::Leaf),
+        (0_u32..110).prop_map(Step::Bytes),
+        Just(Step::Drop),
         any::<i32>().prop_map(Step::Stack),
         Just(Step::Linked),
         any::<i32>().prop_map(Step::Own),
@@ -76,6 +95,7 @@ fn linked(libraries: &[Vec<Vec<Step>>]) -> String {
   (core instance $shim (instantiate $shim))
   (core module $main (memory (export "memory") 1) (table (export "table") 13 funcref)
     (global (export "stack") (mut i32) (i32.const 1024)) (global (export "linked") (mut i32) (i32.const 77))
+    (global (export "tuned") (mut i32) (i32.const 78)) (type (func (param f32)))
 "#,
     );
     let mut bases = Vec::new();
@@ -96,15 +116,25 @@ fn linked(libraries: &[Vec<Vec<Step>>]) -> String {
             text.push_str(FIXUPS);
         }
         let owner = |function: u32| bases.iter().rposition(|base| *base <= function).unwrap();
-        writeln!(text, "  (core module $lib{number} (type $f (func (param i32) (result i32)))").unwrap();
+        writeln!(text, "  (core module $lib{number}").unwrap();
+        (0..=number).for_each(|_| text.push_str("    (type (func (param i64)))\n"));
+        text.push_str("    (type $f (func (param i32) (result i32)))\n");
         text.push_str("    (import \"env\" \"memory\" (memory 1)) (import \"env\" \"table\" (table 13 funcref))\n");
         text.push_str("    (import \"env\" \"base\" (global $base i32)) (import \"env\" \"stack\" (global $stack (mut i32)))\n");
-        text.push_str("    (import \"got\" \"linked\" (global $linked (mut i32)))\n");
+        text.push_str("    (import \"got\" \"linked\" (global $linked (mut i32))) (import \"got\" \"tuned\" (global $tuned (mut i32)))\n");
         text.push_str("    (import \"host\" \"note\" (func $note (type $f))) (import \"shim\" \"0\" (func $say (param i32 i32)))\n");
         for function in 0..first {
             writeln!(text, "    (import \"lib{}\" \"f{function}\" (func $f{function} (type $f)))", owner(function)).unwrap();
         }
+        // More tables than a module may have are not joined.
+        let table = number < 2;
+        if table {
+            text.push_str("    (table $own 1 funcref) (elem $fill funcref (ref.func $leaf))\n");
+        }
         writeln!(text, "    (global $own (mut i32) (i32.const {number}))").unwrap();
+        writeln!(text, "    (data $bytes \"\\01\\02\\03\\{number:02}\") (data (i32.const {}) \"library {number}\")", 64 + 8 * number)
+            .unwrap();
+        writeln!(text, "    (func $leaf (export \"leaf\") (type $f) (i32.xor (local.get 0) (i32.const {})))", number + 5).unwrap();
         for (at, steps) in library.iter().enumerate() {
             let own = first + u32::try_from(at).unwrap();
             writeln!(text, "    (func $f{own} (export \"f{own}\") (type $f)").unwrap();
@@ -126,6 +156,13 @@ fn linked(libraries: &[Vec<Vec<Step>>]) -> String {
                     Step::Own(n) => format!(
                         "(global.set $own (i32.xor (global.get $own) (i32.const {n}))) (local.set 0 (i32.add (local.get 0) (global.get $own)))"
                     ),
+                    Step::Tuned => "(local.set 0 (i32.add (local.get 0) (global.get $tuned)))".to_owned(),
+                    Step::Leaf if table => "(table.init $own $fill (i32.const 0) (i32.const 0) (i32.const 1))
+                        (local.set 0 (call_indirect $own (type $f) (local.get 0) (i32.const 0)))"
+                        .to_owned(),
+                    Step::Leaf => "(local.set 0 (i32.add (call $leaf (local.get 0)) (ref.is_null (ref.func $leaf))))".to_owned(),
+                    Step::Bytes(n) => format!("(memory.init $bytes (i32.const {n}) (i32.const 0) (i32.const 4))"),
+                    Step::Drop => "(data.drop $bytes)".to_owned(),
                     Step::Note => "(local.set 0 (call $note (local.get 0)))".to_owned(),
                     Step::Say => "(call $say (i32.const 0) (i32.const 12))".to_owned(),
                 };
@@ -145,11 +182,12 @@ fn linked(libraries: &[Vec<Vec<Step>>]) -> String {
         writeln!(text, "      (export \"base\" (global $main \"base{number}\")) (export \"stack\" (global $main \"stack\"))))))").unwrap();
     }
     let (last, run) = (libraries.len() - 1, all - 1);
+    text.push_str(POKE);
     writeln!(text, "  (func (export \"run\") (param \"x\" u32) (result u32) (canon lift (core func $lib{last} \"f{run}\"))))").unwrap();
     text
 }
 
-/// What a component says and answers: three calls of one instance.
+/// What a component says and answers: calls of one instance, between which something is changed from outside.
 fn ran(component: &[u8]) -> (Vec<String>, Vec<Result<u32, String>>) {
     let engine = Engine::default();
     let component = Component::new(&engine, component).unwrap();
@@ -170,9 +208,9 @@ fn ran(component: &[u8]) -> (Vec<String>, Vec<Result<u32, String>>) {
         .unwrap();
     let mut store = Store::new(&engine, Vec::new());
     let instance = linker.instantiate(&mut store, &component).unwrap();
-    let run = instance.get_typed_func::<(u32,), (u32,)>(&mut store, "run").unwrap();
-    let answers = [0, 1, u32::MAX].map(|x| {
-        let answer = run.call(&mut store, (x,));
+    let [run, poke] = ["run", "poke"].map(|name| instance.get_typed_func::<(u32,), (u32,)>(&mut store, name).unwrap());
+    let answers = [(&run, 0), (&poke, 5), (&run, 1), (&run, u32::MAX)].map(|(function, x)| {
+        let answer = function.call(&mut store, (x,));
         answer
             .map(|(answer,)| answer)
             .map_err(|error| error.downcast_ref::<wasmtime::Trap>().map_or_else(|| "entered again".to_owned(), |trap| format!("{trap:?}")))
@@ -220,45 +258,75 @@ fn left(text: &str) -> String {
 fn what_is_not_linked_as_libraries_are_is_left() {
     let two = linked(&[vec![vec![]], vec![vec![]]]);
     assert!(join(&wat::parse_str(&two).unwrap()).is_ok());
+    let own = |number: u32, more: &str| {
+        let own = format!("(global $own (mut i32) (i32.const {number}))");
+        (own.clone(), format!("{more} {own}"))
+    };
+    let before = |what: &str, more: &str| (what.to_owned(), format!("{more}\n{what}"));
+    let [early, between, late] = ["(core module $shim", "(core instance $lib1", "(core module $poke"];
+    let runs = "(start $start) (func $start)";
+    let late_table = "(core module $x (import \"x\" \"table\" (table 1 funcref)) (func $f) (elem (i32.const 0) func $f))
+        (core instance (instantiate $x (with \"x\" (instance (export \"table\" (table $main \"table\"))))))";
+    let shims_table =
+        "(core module $x (import \"x\" \"$imports\" (table 1 1 funcref))) (core instance (instantiate $x (with \"x\" (instance $shim))))";
+    let late_start = "(core module $x (import \"x\" \"f0\" (func (param i32) (result i32))) (func $f) (start $f))
+        (core instance (instantiate $x (with \"x\" (instance (export \"f0\" (func $lib0 \"f0\"))))))";
+    let whole = "(core module $whole (import \"lib\" \"f0\" (func (param i32) (result i32))))
+        (core instance (instantiate $whole (with \"lib\" (instance $lib0))))";
+    let destructor = "(core module $x (func (export \"d\") (param i32))) (core instance $x (instantiate $x))
+        (type $r (resource (rep i32) (dtor (core func $x \"d\"))))";
     let cases = [
-        ("(component (core module $a (memory 1)) (core instance (instantiate $a)))".to_owned(), "it has no libraries"),
-        ("(component (core module $a (memory 1)) (core instance (instantiate $a)) (core instance (instantiate $a)))".to_owned(), "it has more memories than one"),
-        (two.replace("(global $own", "(memory 1) (global $own"), "it has more memories than one"),
-        (two.replace("(core instance $lib1", "(core instance (instantiate $main))\n(core instance $lib1"), "it has more memories than one"),
-        (two.replace("(global $own (mut i32) (i32.const 0))", "(global $own (mut i32) (i32.const 0)) (start $start) (func $start)"), "a library runs before the last one is there"),
-        (two.replace("(global $own (mut i32) (i32.const 1))", "(global $own (mut i32) (i32.const 1)) (start $start) (func $start)"), "the last library runs, and what it may call comes after it"),
-        (two.replace("(i32.const 0))\n    (global (export \"base1\")", "(i32.const 0))\n    (global $late (mut i32) (i32.const 1)) (global (export \"base1\")"), ""),
-        (two.replace("(core module $shim", "(import \"m\" (core module $m)) (core module $shim"), "a module goes in or out"),
-        (two.replace("(core module $shim", "(core module $x (export \"x\")) (core module $shim"), "a module goes in or out"),
-        (two.replace("(core module $shim", "(core module $x) (component (alias outer 1 $x (core module))) (core module $shim"), "a module goes in or out"),
+        (own(1, "(memory 1)"), "it has more memories than one"),
+        (before(between, "(core instance (instantiate $main))"), "it has more memories than one"),
         (
-            two.replace("(core module $fixups", "(core module $whole (import \"lib\" \"f0\" (func (param i32) (result i32)))) (core instance (instantiate $whole (with \"lib\" (instance $lib0))))\n(core module $fixups"),
-            "a library goes outside as a whole",
+            before(
+                late,
+                "(core instance (instantiate $lib1 (with \"host\" (instance (export \"note\" (func $noted)))) (with \"shim\" (instance $shim)) (with \"got\" (instance $main)) (with \"lib0\" (instance $lib0)) (with \"env\" (instance (export \"memory\" (memory $main \"memory\")) (export \"table\" (table $main \"table\")) (export \"base\" (global $main \"base1\")) (export \"stack\" (global $main \"stack\"))))))",
+            ),
+            "a library is there twice",
+        ),
+        (own(0, runs), "a library runs before the last one is there"),
+        (own(1, runs), "the last library runs, and what it may call comes after it"),
+        (own(1, "(table 1 funcref) (table 1 funcref)"), "they have too many tables"),
+        (
+            (
+                "(import \"got\" \"linked\"".to_owned(),
+                "(import \"shim\" \"$imports\" (table 1 1 funcref)) (import \"got\" \"linked\"".to_owned(),
+            ),
+            "a table from outside, in which others may write in their turn",
+        ),
+        (before(early, "(import \"m\" (core module $m))"), "a module goes in or out"),
+        (before(early, "(core module $x (export \"x\"))"), "a module goes in or out"),
+        (before(early, "(core module $x) (component (alias outer 1 $x (core module)))"), "a module goes in or out"),
+        (before(early, destructor), "a type names a function"),
+        (before(late, whole), "a library goes outside as a whole"),
+        (before(between, late_table), "between the libraries something runs, or writes where others write"),
+        (before(between, shims_table), "between the libraries something runs, or writes where others write"),
+        (before(between, late_start), "between the libraries something runs, or writes where others write"),
+        (
+            before(between, "(core module $x (func $f) (start $f)) (core instance (instantiate $x))"),
+            "between the libraries something runs, or writes where others write",
         ),
         (
-            two.replace(
-                "(core instance $lib1",
-                "(core module $late (import \"x\" \"table\" (table 1 funcref)) (func $f) (elem (i32.const 0) func $f))
-                 (core instance (instantiate $late (with \"x\" (instance (export \"table\" (table $main \"table\"))))))\n(core instance $lib1",
-            ),
-            "what is made of libraries changes them before all are there",
-        ),
-        (
-            two.replace(
-                "(core instance $lib1",
-                "(core module $late (import \"x\" \"f0\" (func (param i32) (result i32))) (func $f) (start $f))
-                 (core instance (instantiate $late (with \"x\" (instance (export \"f0\" (func $lib0 \"f0\"))))))\n(core instance $lib1",
-            ),
-            "what is made of libraries changes them before all are there",
+            before(between, "(component $c) (instance (instantiate $c))"),
+            "between the libraries something runs, or writes where others write",
         ),
     ];
-    for (text, why) in cases {
-        if why.is_empty() {
-            // A global that nobody asks for changes nothing.
-            assert!(join(&wat::parse_str(&text).unwrap()).is_ok(), "{text}");
-        } else {
-            assert_eq!(left(&text), why, "{text}");
-        }
+    for ((what, instead), why) in cases {
+        let text = two.replace(&what, &instead);
+        assert_ne!(text, two);
+        assert_eq!(left(&text), why, "{text}");
+    }
+    assert_eq!(left("(component (core module $a (memory 1)) (core instance (instantiate $a)))"), "it has no libraries");
+    // It is none: nobody has the memory that a library wants.
+    let wrong = two.replace("\"memory\" (memory 1))", "\"memory\" (memory 10))");
+    assert!(wrong != two && left(&wrong).contains("mismatch in memory limits"), "{}", left(&wrong));
+    // What nobody asks for, and a library that is no one's.
+    for (what, instead) in
+        [own(1, "(global $late (mut i32) (i32.const 1))"), before(between, "(core module $x (func)) (core instance (instantiate $x))")]
+    {
+        let text = two.replace(&what, &instead);
+        assert!(text != two && join(&wat::parse_str(&text).unwrap()).is_ok(), "{text}");
     }
 }
 
@@ -267,7 +335,7 @@ fn a_library_that_runs_last_runs() {
     let text = linked(&[vec![vec![]], vec![vec![Step::Read(40)]]]);
     // Nothing else may come after it then.
     let own = "(global $own (mut i32) (i32.const 1))";
-    let start = text.replace(own, &format!("{own} (start $start) (func $start (i32.store (i32.const 40) (i32.const 123)))"));
+    let start = text.replace(own, &format!("(start $start) (func $start (i32.store (i32.const 40) (i32.const 123))) {own}"));
     let start = start.replace(FIXUPS, "");
     let apart = wat::parse_str(&start).unwrap();
     let joined = join(&apart).unwrap();

@@ -12,7 +12,8 @@ use wasm_encoder::{Alias, Component, ComponentAliasSection, ComponentSectionId, 
 pub(super) fn write(shape: &Shape<'_>, joined: &Joined<'_>) -> anyhow::Result<Vec<u8>> {
     let theirs = theirs(shape, joined);
     let (needed, exports) = needed(shape, joined)?;
-    let last = joined.libraries.last().map(|library| library.instance);
+    let (first, last) = (joined.libraries.first(), joined.libraries.last());
+    let (first, last) = (first.map(|library| library.instance), last.map(|library| library.instance));
     let starts = joined.libraries.iter().any(|library| library.start.is_some());
     let mut writer = Writer {
         shape,
@@ -26,10 +27,11 @@ pub(super) fn write(shape: &Shape<'_>, joined: &Joined<'_>) -> anyhow::Result<Ve
         all_modules: 0,
         one: None,
     };
-    let mut later = Vec::new();
+    let (functions, mut later) = (functions(shape, &theirs), Vec::new());
     for (at, def) in shape.defs.iter().enumerate() {
+        let between = first.is_some_and(|first| first < at) && Some(at) < last;
         if Some(at) == last {
-            if later.iter().any(|def| matches!(shape.defs[*def], Def::Made { .. })) && starts {
+            if starts && later.iter().any(|def| matches!(shape.defs[*def], Def::Made { .. })) {
                 return Err(Left("the last library runs, and what it may call comes after it").into());
             }
             writer.join()?;
@@ -37,27 +39,38 @@ pub(super) fn write(shape: &Shape<'_>, joined: &Joined<'_>) -> anyhow::Result<Ve
                 writer.add(def)?;
             }
         } else if joined.of.contains_key(&at) || !needed[at] {
-        } else if !theirs[at] || writer.one.is_some() {
+            // A library, or what was between them alone.
+        } else if between && !may_move(shape, &functions, theirs[at], def)? {
+            return Err(Left("between the libraries something runs, or writes where others write").into());
+        } else if !theirs[at] || !between {
             writer.add(at)?;
-        } else if matches!(def, Def::Lift(_)) {
-            return Err(Left("a function goes outside before all libraries are there").into());
-        } else if after(shape, &theirs, def)? {
-            later.push(at);
         } else {
-            return Err(Left("what is made of libraries changes them before all are there").into());
+            later.push(at);
         }
     }
     Ok(writer.component.finish())
 }
 
-/// Whether it is the same to write it after the last library: it is given functions of the libraries alone, and runs nothing.
-fn after(shape: &Shape<'_>, theirs: &[bool], def: &Def<'_>) -> anyhow::Result<bool> {
-    let Def::Made { module, args } = def else { return Ok(true) };
-    let only_functions = args.iter().all(|(_, arg)| match &shape.defs[*arg] {
+/// Whether nobody sees that libraries before it come after it; or if it is theirs, that it comes after the last one.
+fn may_move(shape: &Shape<'_>, functions: &[bool], theirs: bool, def: &Def<'_>) -> Result<bool, Left> {
+    Ok(match def {
+        Def::Section(_, _, made) => !made,
+        Def::Lift(_) => !theirs,
+        Def::Made { module, args } => {
+            let module = shape.modules.get(*module).ok_or(Left("a module that is not there"))?;
+            !module.runs && if theirs { args.iter().all(|(_, arg)| functions[*arg]) } else { module.tables == 0 }
+        }
+        Def::Other(_) | Def::Canon(_) | Def::Alias { .. } | Def::Bundle(_) => true,
+    })
+}
+
+/// Which definitions give functions alone of what is the libraries'.
+fn functions(shape: &Shape<'_>, theirs: &[bool]) -> Vec<bool> {
+    let only = |def: &Def<'_>| match def {
         Def::Bundle(items) => items.iter().all(|((_, kind), item)| *kind == FUNCTION || !theirs[*item]),
-        _ => !theirs[*arg],
-    });
-    Ok(only_functions && !library::runs(shape.modules.get(*module).ok_or(Left("a module that is not there"))?)?)
+        _ => false,
+    };
+    shape.defs.iter().zip(theirs).map(|(def, theirs)| !theirs || only(def)).collect()
 }
 
 /// Which definitions are of the libraries, or made of what is.
@@ -144,7 +157,7 @@ impl Writer<'_, '_> {
     fn add(&mut self, at: usize) -> anyhow::Result<()> {
         let shape = self.shape;
         match &shape.defs[at] {
-            Def::Section(id, data) => {
+            Def::Section(id, data, _) => {
                 self.component.section(&RawSection { id: *id, data });
             }
             Def::Other(alias) => {
@@ -180,7 +193,7 @@ impl Writer<'_, '_> {
                 let module = match self.modules.get(module) {
                     Some(module) => *module,
                     None => {
-                        let data = shape.modules.get(*module).ok_or(Left("a module that is not there"))?;
+                        let data = shape.modules.get(*module).ok_or(Left("a module that is not there"))?.bytes;
                         self.component.section(&RawSection { id: ComponentSectionId::CoreModule as u8, data });
                         self.modules.insert(*module, self.all_modules);
                         self.all_modules += 1;
