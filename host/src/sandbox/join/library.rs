@@ -12,7 +12,7 @@ use wasm_encoder::{
 };
 use wasmparser::{
     ConstExpr, DataSectionReader, ElementSectionReader, FunctionBody, Global, Import, KnownCustom, MemorySectionReader, Name, Operator,
-    Parser, Payload, TableSectionReader, TagSectionReader, TypeSectionReader, Validator, WasmFeatures,
+    Parser, Payload, TableSectionReader, TagSectionReader, TypeSectionReader,
 };
 
 /// A core module that is instantiated once.
@@ -38,36 +38,49 @@ pub(super) struct Library<'a> {
     names: Vec<(u32, &'a str)>,
 }
 
-/// What is joined: the instance that has the one memory which others import, and those others.
+/// Which instances are joined: that which has the one memory, and those that import it; and if `alone` is said, those before it that
+/// import nothing, as what a compiler puts between a module and the functions that need its memory.
 ///
 /// # Errors
-/// There are none, or they are not linked as libraries are, or the component is none.
-pub(super) fn libraries<'a>(component: &[u8], shape: &Shape<'a>) -> anyhow::Result<Vec<Library<'a>>> {
+/// There are none, or they are not linked as libraries are.
+pub(super) fn instances(shape: &Shape<'_>, alone: bool) -> Result<Vec<usize>, Left> {
     let mut found = Vec::new();
     let mut seen = HashSet::new();
+    let mut owner = false;
     for (instance, def) in shape.defs.iter().enumerate() {
-        let Def::Made { module, .. } = def else { continue };
+        let Def::Made { module, args } = def else { continue };
         let one = shape.modules.get(*module).ok_or(Left("a module that is not there"))?;
-        match (one.memories, one.shared, found.is_empty()) {
+        match (one.memories, one.shared, owner) {
+            (0, 0, false) if alone && args.is_empty() && !one.runs => {}
             (0, 0, _) => continue,
-            (1, 0, true) | (0, 1, false) => {}
-            _ => return Err(Left("it has more memories than one").into()),
+            (1, 0, false) => owner = true,
+            (0, 1, true) => {}
+            _ => return Err(Left("it has more memories than one")),
         }
         if !seen.insert(*module) {
-            return Err(Left("a library is there twice").into());
+            return Err(Left("a library is there twice"));
         }
-        found.push((instance, one));
+        found.push((instance, one.runs));
     }
-    if found.len() < 2 {
-        return Err(Left("it has no libraries").into());
+    if found.len() < 2 || !owner {
+        return Err(Left("it has no libraries"));
     }
-    if found.iter().rev().skip(1).any(|(_, module)| module.runs) {
-        return Err(Left("a library runs before the last one is there").into());
+    if found.iter().rev().skip(1).any(|(_, runs)| *runs) {
+        return Err(Left("a library runs before the last one is there"));
     }
-    // What they import of each other fits, for one, and is not asked again. Of what the engine has it says itself.
-    Validator::new_with_features(WasmFeatures::all()).validate_all(component)?;
-    let libraries =
-        found.into_iter().map(|(instance, module)| Library::parse(instance, module.bytes)).collect::<anyhow::Result<Vec<_>>>()?;
+    Ok(found.into_iter().map(|(instance, _)| instance).collect())
+}
+
+/// These instances, taken apart.
+///
+/// # Errors
+/// There is no room for them in one module.
+pub(super) fn libraries<'a>(shape: &Shape<'a>, instances: &[usize]) -> anyhow::Result<Vec<Library<'a>>> {
+    let modules = instances.iter().filter_map(|instance| match &shape.defs[*instance] {
+        Def::Made { module, .. } => Some((*instance, shape.modules.get(*module)?.bytes)),
+        _ => None,
+    });
+    let libraries = modules.map(|(instance, bytes)| Library::parse(instance, bytes)).collect::<anyhow::Result<Vec<_>>>()?;
     // The pool has room for no more in one module.
     let tables: u32 = libraries.iter().map(|library| library.defined[TABLE]).sum();
     if tables > TABLES { Err(Left("they have too many tables").into()) } else { Ok(libraries) }

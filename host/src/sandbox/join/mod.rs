@@ -16,7 +16,7 @@ mod writer;
 use shape::{Def, Shape};
 use std::collections::HashMap;
 use wasm_encoder::ExportKind;
-use wasmparser::{ExternalKind, TypeRef};
+use wasmparser::{ExternalKind, TypeRef, Validator, WasmFeatures};
 
 /// The kinds of what a core module defines, as the functions below number them.
 const KINDS: [ExportKind; 5] = [ExportKind::Func, ExportKind::Table, ExportKind::Memory, ExportKind::Global, ExportKind::Tag];
@@ -57,12 +57,28 @@ struct Left(&'static str);
 /// It has none, or another shape.
 pub(crate) fn join(component: &[u8]) -> anyhow::Result<Vec<u8>> {
     let shape = Shape::parse(component)?;
-    let libraries = library::libraries(component, &shape)?;
-    let joined = Joined::new(&shape, libraries)?;
+    let ways = match (library::instances(&shape, true), library::instances(&shape, false)) {
+        (Err(_), Err(left)) => return Err(left.into()),
+        (all, fewer) => [all, fewer].into_iter().flatten(),
+    };
+    // What they import of each other fits, for one, and is not asked again. Of what the engine has it says itself.
+    Validator::new_with_features(WasmFeatures::all()).validate_all(component)?;
+    let mut last = Err(Left("it has no libraries").into());
+    for instances in ways {
+        last = joined(&shape, &instances);
+        if last.is_ok() {
+            break;
+        }
+    }
+    last
+}
+
+fn joined(shape: &Shape<'_>, instances: &[usize]) -> anyhow::Result<Vec<u8>> {
+    let joined = Joined::new(shape, library::libraries(shape, instances)?)?;
     if !joined.outside[TABLE].is_empty() {
         return Err(Left("a table from outside, in which others may write in their turn").into());
     }
-    writer::write(&shape, &joined)
+    writer::write(shape, &joined)
 }
 
 /// Where an item is in the joined module: the how many-eth of its kind among the imported or the defined ones.

@@ -84,8 +84,8 @@ fn libraries() -> impl Strategy<Value = Vec<Vec<Vec<Step>>>> {
 }
 
 /// A component of libraries, linked as compilers do: `main` has memory, table and what is filled in; what needs memory of the
-/// outside is called through a table of its own, which is filled before the last library is there. `run` is the last function.
-fn linked(libraries: &[Vec<Vec<Step>>]) -> String {
+/// outside is called through a table of its own, which is filled before the last library is there, or after it. `run` is the last function.
+fn linked(libraries: &[Vec<Vec<Step>>], filled_last: bool) -> String {
     let mut text = String::from(
         r#"(component
   (import "note" (func $note (param "x" u32) (result u32)))
@@ -112,7 +112,7 @@ fn linked(libraries: &[Vec<Vec<Step>>]) -> String {
     text.push_str("  (core func $said (canon lower (func $say) (memory (core memory $main \"memory\")) string-encoding=utf8))\n");
     for (number, library) in libraries.iter().enumerate() {
         let first = bases[number];
-        if number + 1 == libraries.len() {
+        if number + 1 == libraries.len() && !filled_last {
             text.push_str(FIXUPS);
         }
         let owner = |function: u32| bases.iter().rposition(|base| *base <= function).unwrap();
@@ -182,6 +182,7 @@ fn linked(libraries: &[Vec<Vec<Step>>]) -> String {
         writeln!(text, "      (export \"base\" (global $main \"base{number}\")) (export \"stack\" (global $main \"stack\"))))))").unwrap();
     }
     let (last, run) = (libraries.len() - 1, all - 1);
+    text.push_str(if filled_last { FIXUPS } else { "" });
     text.push_str(POKE);
     writeln!(text, "  (func (export \"run\") (param \"x\" u32) (result u32) (canon lift (core func $lib{last} \"f{run}\"))))").unwrap();
     text
@@ -228,22 +229,29 @@ fn sharing(component: &[u8]) -> usize {
     imports.filter(|imports| imports.clone().into_imports().any(|import| shares(import.unwrap().ty))).count()
 }
 
+/// How many core modules it has.
+fn modules(component: &[u8]) -> usize {
+    Parser::new(0).parse_all(component).filter(|payload| matches!(payload, Ok(Payload::ModuleSection { .. }))).count()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn joined_libraries_do_what_they_did(libraries in libraries()) {
-        let apart = wat::parse_str(linked(&libraries)).unwrap();
+    fn joined_libraries_do_what_they_did(libraries in libraries(), filled_last in any::<bool>()) {
+        let apart = wat::parse_str(linked(&libraries, filled_last)).unwrap();
         let joined = join(&apart).unwrap();
         prop_assert_eq!(ran(&joined), ran(&apart));
         // What fills the table of what needs memory is left.
         prop_assert_eq!(sharing(&joined), 1);
         prop_assert_eq!(sharing(&apart), libraries.len() + 1);
+        // What has that table is joined where nobody writes in it before the last library is there.
+        prop_assert_eq!(modules(&apart) - modules(&joined), libraries.len() + usize::from(filled_last));
     }
 
     #[test]
-    fn a_damaged_component_is_joined_or_left_and_nothing_else(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
-        let mut component = wat::parse_str(linked(&[vec![vec![Step::Say]], vec![vec![Step::Call(0), Step::Indirect(0), Step::Linked]]])).unwrap();
+    fn a_damaged_component_is_joined_or_left_and_nothing_else(at in any::<prop::sample::Index>(), byte in any::<u8>(), last in any::<bool>()) {
+        let mut component = wat::parse_str(linked(&[vec![vec![Step::Say]], vec![vec![Step::Call(0), Step::Indirect(0), Step::Linked]]], last)).unwrap();
         let at = at.index(component.len());
         component[at] = byte;
         let _ = join(&component);
@@ -256,7 +264,7 @@ fn left(text: &str) -> String {
 
 #[test]
 fn what_is_not_linked_as_libraries_are_is_left() {
-    let two = linked(&[vec![vec![]], vec![vec![]]]);
+    let two = linked(&[vec![vec![]], vec![vec![]]], false);
     assert!(join(&wat::parse_str(&two).unwrap()).is_ok());
     let own = |number: u32, more: &str| {
         let own = format!("(global $own (mut i32) (i32.const {number}))");
@@ -332,7 +340,7 @@ fn what_is_not_linked_as_libraries_are_is_left() {
 
 #[test]
 fn a_library_that_runs_last_runs() {
-    let text = linked(&[vec![vec![]], vec![vec![Step::Read(40)]]]);
+    let text = linked(&[vec![vec![]], vec![vec![Step::Read(40)]]], false);
     // Nothing else may come after it then.
     let own = "(global $own (mut i32) (i32.const 1))";
     let start = text.replace(own, &format!("(start $start) (func $start (i32.store (i32.const 40) (i32.const 123))) {own}"));
