@@ -53,7 +53,11 @@ mod tests {
         let mut transport = AtOnce(AsyncRwTransport::<RoleServer, _, _>::new_server(tokio::io::empty(), server));
         let sent = transport.send(answer(1, "out"));
         let mut read = vec![0; 4096];
-        let length = client.read(&mut read).await.unwrap();
+        let length = tokio::select! {
+            biased;
+            length = client.read(&mut read) => length.unwrap(),
+            () = std::future::ready(()) => panic!("nothing is out"),
+        };
         assert!(String::from_utf8_lossy(&read[..length]).ends_with("\n"), "{read:?}");
         sent.await.unwrap();
     }

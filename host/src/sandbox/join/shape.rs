@@ -80,7 +80,7 @@ impl<'a> Shape<'a> {
                         no_module(matches!(alias?, ComponentAlias::Outer { kind: ComponentOuterAliasKind::CoreModule, .. }))?;
                     }
                 }
-                // Where it is in a component of this one, the module before that is described too often, which is no harm.
+                // Of a module of this component: those of a component inside are one deeper.
                 (1, _) => shape.modules.last_mut().map_or(Ok(()), |module| module.note(&payload))?,
                 _ => {}
             }
