@@ -1,12 +1,14 @@
 //! The registry, and the one path a call takes.
 //!
-//! The rule it keeps: [`Host::call`] is the only way to run a tool. It gathers the facts, lets the gate decide, has the
-//! decision recorded, and only then hands the authorized call to the lane. Listing asks the same gate.
+//! The rule it keeps: [`Host::answer`] is the only way to run a tool, and [`Host::call`] is that and [`Host::end`]. It gathers the
+//! facts, lets the gate decide, has the decision recorded, and only then hands the authorized call to the lane. Listing asks
+//! the same gate.
 //!
 //! Where the rule ends: what a call may reach was fixed when its source was loaded; how it runs is the sandbox's business.
 //!
 //! Never here: prompts, budgets of a session, a terminal, MCP.
 
+use crate::answered::{Answered, Rest};
 use crate::audit::{self, Audit};
 use crate::config;
 use crate::config::{HookEvent, ServerEntry, Settings};
@@ -324,16 +326,26 @@ impl Host {
     /// [`Kind::NotFound`] and [`Kind::Quarantined`]; [`Kind::Io`] where the audit log cannot be written, and so the call did
     /// not run. All else that can happen to a call is in its record.
     pub async fn call(&self, call: ToolCall, budget: Verdict, run: Run, recorded: impl FnOnce(&Decision<'_>)) -> Result<CallRecord, Error> {
+        let answered = self.answer(call, budget, run, recorded).await?;
+        Ok(self.end(answered).await)
+    }
+
+    /// The same up to the answer: whoever waits for it has it before the rest of the call is done, see [`Host::end`].
+    ///
+    /// # Errors
+    /// Those of [`Host::call`].
+    pub async fn answer(&self, call: ToolCall, budget: Verdict, run: Run, recorded: impl FnOnce(&Decision<'_>)) -> Result<Answered, Error> {
         self.ready(&call.id).await?;
         let start = Instant::now();
         let mut told = Vec::new();
-        let watched = run.clone();
+        // What is left of a call reports no progress, and whoever waits for the last report does not wait for it.
+        let watched = Run { progress: None, cancelled: run.cancelled.clone() };
         let mut around = Around { audit: self.audit.as_deref(), run: &watched, told: &mut told, replaced: None };
-        let mut record = match self.decide(&call, budget, &mut around).await {
+        match self.decide(&call, budget, &mut around).await {
             Ok((authorized, arguments)) => {
                 let gate = start.elapsed();
                 let replaced = !Arc::ptr_eq(&arguments, &call.arguments);
-                let running = match &self.audit {
+                let mut running = match &self.audit {
                     Some(audit) => {
                         // What was authorized is registered; were it not, it would not run.
                         let tool = self.by_id.get(&call.id).ok_or_else(|| self.absent(&call.id))?;
@@ -349,16 +361,17 @@ impl Host {
                 let heard = Instant::now();
                 self.hooks.starts(&call.id, &arguments, &mut around).await;
                 // What observers took is nobody's time.
-                let (mut record, refused) = dispatch(authorized, run, start + heard.elapsed(), gate).await;
+                let (mut record, refused, spent) = dispatch(authorized, run, start + heard.elapsed(), gate).await;
                 self.tell(&mut record, refused);
-                record.unrecorded = running.and_then(|running| running.ended(&record).err());
-                self.hooks.ended(&record, &mut around).await;
-                record
+                if let Some(running) = &mut running {
+                    running.ends(&record);
+                }
+                Ok(Answered { record, rest: Some(Rest { spent, running }), run: watched, told })
             }
-            Err(Stop::Unrecorded(error)) => return Err(error),
+            Err(Stop::Unrecorded(error)) => Err(error),
             Err(Stop::Absent(error)) => {
                 self.audit.as_ref().map_or(Ok(()), |audit| audit.absent(&call.id, error.kind, Some(&call.arguments)))?;
-                return Err(error);
+                Err(error)
             }
             Err(Stop::Refused(refusal)) => {
                 let gate = start.elapsed();
@@ -366,11 +379,31 @@ impl Host {
                 recorded(&Decision { tool: denial.tool.clone(), denial: Some(&denial), gate, unrecorded: unrecorded.as_ref() });
                 self.hooks.denied(&denial, &mut around).await;
                 let lane = self.by_id.get(&call.id).map_or("wasm", |tool| tool.provider.lane());
-                CallRecord::denied(denial, lane, stats(lane, gate, gate, 0))
+                let record = CallRecord::denied(denial, lane, stats(lane, gate, gate, 0));
+                Ok(Answered { record, rest: None, run: watched, told })
             }
-        };
+        }
+    }
+
+    /// Does what is left of a call that was answered: its instance is wiped, its outcome written, and observers are told. Where
+    /// nobody comes to that, the first two are done when it is dropped.
+    pub async fn end(&self, answered: Answered) -> CallRecord {
+        let Answered { mut record, rest, run, mut told } = answered;
+        if let Some(Rest { spent, mut running }) = rest {
+            // First, for others wait for its places.
+            drop(spent);
+            record.unrecorded = running.as_mut().and_then(|running| running.write().err());
+            let mut around = Around { audit: self.audit.as_deref(), run: &run, told: &mut told, replaced: None };
+            self.hooks.ended(&record, &mut around).await;
+        }
         record.told = told;
-        Ok(record)
+        record
+    }
+
+    /// Whether the end of a call is heard by somebody, who is then waited for.
+    #[must_use]
+    pub fn is_heard(&self, answered: &Answered) -> bool {
+        answered.rest.is_some() && self.hooks.is_observed(HookEvent::AfterCall, &answered.record.tool)
     }
 
     /// The hooks, in the order in which they are asked.

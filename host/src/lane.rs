@@ -3,19 +3,20 @@
 use crate::error::Kind;
 use crate::record::{CallError, CallRecord, Outcome, Stats};
 use crate::registry::{Provider, Tool};
-use crate::sandbox::{Content, Refused, Run};
+use crate::sandbox::{Content, Refused, Run, Spent};
 use crate::{clean, redact};
 use palisade_policy::{Authorized, Limit};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The only function that runs a tool. It reads nothing but what the authorized call holds.
+/// The only function that runs a tool. It reads nothing but what the authorized call holds. What is left of an instance comes with
+/// the record: whoever drops it ends it.
 pub(crate) async fn dispatch(
     authorized: Authorized<'_, &Arc<Tool>>,
     run: Run,
     start: Instant,
     gate: Duration,
-) -> (CallRecord, Vec<Refused>) {
+) -> (CallRecord, Vec<Refused>, Option<Spent>) {
     let (tool, arguments) = authorized.consume();
     let limits = tool.provider.limits();
     // What the gate took to validate is part of the call's time.
@@ -51,7 +52,7 @@ pub(crate) async fn dispatch(
         refused: Vec::new(),
         told: Vec::new(),
     };
-    (record, report.refused)
+    (record, report.refused, report.spent)
 }
 
 fn cleaned(content: Content) -> Content {

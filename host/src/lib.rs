@@ -1,5 +1,6 @@
 //! Palisade runs tools that other people wrote for AI agents, behind a fence.
 
+mod answered;
 pub mod audit;
 pub mod author;
 pub mod check;
@@ -33,6 +34,7 @@ pub mod session;
 pub mod skills;
 mod sources;
 
+pub use answered::Answered;
 pub use error::{Error, Kind};
 pub use explain::Explanation;
 pub use fresh::{Watched, keep_fresh};

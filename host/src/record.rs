@@ -98,12 +98,14 @@ impl Decision<'_> {
 /// A time as a person reads it.
 #[must_use]
 pub fn duration(time: Duration) -> String {
-    let micros = time.as_secs_f64() * 1e6;
-    match micros {
-        m if m < 10.0 => format!("{m:.1} µs"),
-        m if m < 1000.0 => format!("{m:.0} µs"),
-        m if m < 1e6 => format!("{:.1} ms", m / 1e3),
-        m => format!("{:.2} s", m / 1e6),
+    // In whole numbers: there are three of these in a call, and to print a float takes as long as to check its arguments.
+    let tenths = |unit: u128| (time.as_nanos() * 10 + unit / 2) / unit;
+    let (micros, whole, millis) = (tenths(1_000), (time.as_nanos() + 500) / 1_000, tenths(1_000_000));
+    match () {
+        () if micros < 100 => format!("{}.{} µs", micros / 10, micros % 10),
+        () if whole < 1_000 => format!("{whole} µs"),
+        () if millis < 10_000 => format!("{}.{} ms", millis / 10, millis % 10),
+        () => format!("{:.2} s", time.as_secs_f64()),
     }
 }
 
@@ -284,6 +286,15 @@ mod tests {
         );
         let allowed = Decision { denial: None, ..denied };
         assert_eq!(allowed.line(), "✓name ✓shell ✓deny ✓trust ✓grant ✓args ✓budget ✓guards  0.9 µs");
+    }
+
+    #[test]
+    fn a_time_is_shown_in_its_unit_and_rounded_into_the_next_one() {
+        let shown = |nanos: u64| duration(Duration::from_nanos(nanos));
+        assert_eq!([0, 40, 50, 900, 9_949].map(shown), ["0.0 µs", "0.0 µs", "0.1 µs", "0.9 µs", "9.9 µs"]);
+        assert_eq!([9_950, 41_499, 999_499].map(shown), ["10 µs", "41 µs", "999 µs"]);
+        assert_eq!([999_500, 1_000_000, 999_949_999].map(shown), ["1.0 ms", "1.0 ms", "999.9 ms"]);
+        assert_eq!([999_950_000, 61_234_000_000].map(shown), ["1.00 s", "61.23 s"]);
     }
 
     #[test]

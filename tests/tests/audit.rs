@@ -2,7 +2,7 @@
 
 use palisade_tests::{Answer, World, answer, binary, guest, raw, steady};
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -125,6 +125,10 @@ fn every_decision_and_outcome_of_call_run_and_serve_is_there_in_order() {
     world.trusted(&["run", "/tiny/go", "/guest/shell {}"]).expect(0);
     let mut server = Server::start(&world, Stdio::null());
     server.call(1, "tiny__go", &json!({}));
+    // An answer goes out before its outcome is written.
+    while !log(&world).contains("\"outcome\",\"of\":20,") {
+        std::thread::sleep(Duration::from_millis(5));
+    }
     server.call(2, "x__bash", &json!({}));
     server.end();
     let start = r#""event":"start","version":1,"process":P,"follows":[]"#;
@@ -181,6 +185,24 @@ fn every_decision_and_outcome_of_call_run_and_serve_is_there_in_order() {
     assert_eq!(got.lines().collect::<Vec<_>>(), expected, "{got}");
     assert_eq!(whole(&world), [] as [String; 0]);
     assert!(log(&world).lines().nth(1).unwrap().len() < 600, "a record stays small");
+}
+
+#[test]
+fn every_call_of_a_client_that_leaves_with_its_answers_has_its_outcome_once() {
+    let world = world();
+    for flight in [1, 100] {
+        let mut server = Server::start(&world, Stdio::null());
+        for first in (0..200).step_by(flight) {
+            (0..flight).for_each(|more| server.send(&request(1 + (first + more) as u64, "tiny__go", &json!({}))));
+            let ids: BTreeSet<u64> = (0..flight).map(|_| server.answer()["id"].as_u64().unwrap()).collect();
+            assert_eq!(ids.len(), flight);
+        }
+        server.end();
+    }
+    let log = log(&world);
+    let count = |what: &str| log.lines().filter(|line| line.contains(what)).count();
+    assert_eq!((count("\"verdict\":\"allow\""), count("\"outcome\":\"ok\""), count("\"event\":\"outcome\"")), (400, 400, 400));
+    assert_eq!(whole(&world), [] as [String; 0]);
 }
 
 #[test]

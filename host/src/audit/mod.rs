@@ -23,7 +23,7 @@ pub use check::{Anchor, Entry, Finding, Found, Verified, anchor, show, verify};
 
 use crate::config::{Home, Settings};
 use crate::error::{Error, Kind};
-use crate::record::{CallRecord, Denial};
+use crate::record::{CallRecord, Denial, Outcome};
 use crate::{clean, redact};
 use files::{Folder, Segment};
 use hmac::{Hmac, KeyInit, Mac};
@@ -31,7 +31,7 @@ use palisade_policy::{Identity, Rule};
 use sha2::{Digest, Sha256};
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// How large the log may grow.
@@ -89,13 +89,22 @@ pub(crate) struct Audit {
     segment: Mutex<Option<Segment>>,
 }
 
-/// A decision that is written, waiting for its outcome. One that is dropped before says that the call was abandoned.
+/// A decision that is written, waiting for its outcome. One that is dropped before it is known says that the call was abandoned;
+/// one that is dropped before it is written writes it.
 #[derive(Debug)]
-pub(crate) struct Running<'a> {
-    audit: &'a Audit,
-    tool: &'a str,
+pub(crate) struct Running {
+    audit: Arc<Audit>,
+    tool: String,
     of: u64,
-    ended: bool,
+    outcome: Known,
+}
+
+/// What is known of the outcome of a call.
+#[derive(Debug, Clone, Copy)]
+enum Known {
+    Nothing,
+    Ended { outcome: Outcome, error: Option<Kind>, duration_us: f64, memory_peak_bytes: u64 },
+    Written,
 }
 
 /// What a hook said to an event.
@@ -119,13 +128,13 @@ impl Audit {
     }
 
     /// Writes that a call may run; `given` are its arguments as they came, where a guard replaced them.
-    pub(crate) fn allowed<'a>(
-        &'a self,
-        tool: &'a str,
+    pub(crate) fn allowed(
+        self: &Arc<Self>,
+        tool: &str,
         identity: &Identity,
         arguments: Option<&[u8]>,
         given: Option<&[u8]>,
-    ) -> Result<Running<'a>, Error> {
+    ) -> Result<Running, Error> {
         let given = given.map(|given| self.mac(given)).transpose()?;
         let more = |line: &mut Vec<u8>| {
             if given.is_some() {
@@ -133,7 +142,7 @@ impl Audit {
             }
         };
         let of = self.decision(tool, "allow", Some(identity), arguments, more)?;
-        Ok(Running { audit: self, tool, of, ended: false })
+        Ok(Running { audit: self.clone(), tool: tool.to_owned(), of, outcome: Known::Nothing })
     }
 
     /// Writes that a call was denied; a match that was denied before it had arguments has none.
@@ -244,41 +253,45 @@ impl Audit {
     }
 }
 
-impl Running<'_> {
-    /// Writes how the call ended.
-    pub(crate) fn ended(mut self, record: &CallRecord) -> Result<(), Error> {
-        self.ended = true;
-        let outcome = match record.outcome {
-            crate::record::Outcome::Ok => "ok",
-            crate::record::Outcome::Error => "error",
-            crate::record::Outcome::Denied => "denied",
-            crate::record::Outcome::Limit => "limit",
-        };
-        let stats = &record.stats;
-        self.outcome(outcome, record.error.as_ref().map(|e| e.kind), Some((stats.duration_us, stats.memory_peak_bytes)))
+impl Running {
+    /// Says how the call ended, to be written now or when this is dropped.
+    pub(crate) fn ends(&mut self, record: &CallRecord) {
+        let CallRecord { outcome, error, stats, .. } = record;
+        let error = error.as_ref().map(|e| e.kind);
+        let (duration_us, memory_peak_bytes) = (stats.duration_us, stats.memory_peak_bytes);
+        self.outcome = Known::Ended { outcome: *outcome, error, duration_us, memory_peak_bytes };
     }
 
-    fn outcome(&self, outcome: &str, error: Option<Kind>, stats: Option<(f64, u64)>) -> Result<(), Error> {
+    /// Writes how the call ended.
+    pub(crate) fn write(&mut self) -> Result<(), Error> {
+        let known = std::mem::replace(&mut self.outcome, Known::Written);
         let body = |line: &mut Vec<u8>| {
             let _ = write!(line, ",\"event\":\"outcome\",\"of\":{}", self.of);
-            text(line, "tool", self.tool);
+            text(line, "tool", &self.tool);
+            let Known::Ended { outcome, error, duration_us, memory_peak_bytes } = known else {
+                return text(line, "outcome", "abandoned");
+            };
+            let outcome = match outcome {
+                Outcome::Ok => "ok",
+                Outcome::Error => "error",
+                Outcome::Denied => "denied",
+                Outcome::Limit => "limit",
+            };
             text(line, "outcome", outcome);
             if let Some(error) = error {
                 text(line, "error", error.name());
             }
-            if let Some((duration, memory)) = stats {
-                let _ = write!(line, ",\"duration_us\":{duration:.1},\"memory_peak_bytes\":{memory}");
-            }
+            let _ = write!(line, ",\"duration_us\":{duration_us:.1},\"memory_peak_bytes\":{memory_peak_bytes}");
         };
         self.audit.record(body).map(drop)
     }
 }
 
-impl Drop for Running<'_> {
+impl Drop for Running {
     fn drop(&mut self) {
-        if !self.ended {
+        if !matches!(self.outcome, Known::Written) {
             // Whoever dropped the call hears of nothing any more.
-            let _ = self.outcome("abandoned", None, None);
+            let _ = self.write();
         }
     }
 }

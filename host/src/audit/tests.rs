@@ -24,9 +24,9 @@ impl World {
         self.temp.path().canonicalize().unwrap().join(below)
     }
 
-    fn audit(&self, sizes: Sizes) -> Audit {
+    fn audit(&self, sizes: Sizes) -> Arc<Audit> {
         let options = Options { workspace: Some(self.path("workspace")), ..Options::default() };
-        Audit::new(&Settings::resolve(&options, Home::at(&self.path("home")).unwrap()).unwrap(), sizes)
+        Arc::new(Audit::new(&Settings::resolve(&options, Home::at(&self.path("home")).unwrap()).unwrap(), sizes))
     }
 
     fn folder(&self) -> PathBuf {
@@ -40,8 +40,8 @@ impl World {
 
 const ID: Identity = Identity([7; 32]);
 
-fn call(audit: &Audit, tool: &str) {
-    let record = CallRecord {
+fn record(tool: &str) -> CallRecord {
+    CallRecord {
         tool: tool.to_owned(),
         lane: "wasm",
         outcome: Outcome::Ok,
@@ -55,8 +55,13 @@ fn call(audit: &Audit, tool: &str) {
         refused: Vec::new(),
         unrecorded: None,
         told: Vec::new(),
-    };
-    audit.allowed(tool, &ID, Some(b"{}"), None).unwrap().ended(&record).unwrap();
+    }
+}
+
+fn call(audit: &Arc<Audit>, tool: &str) {
+    let mut running = audit.allowed(tool, &ID, Some(b"{}"), None).unwrap();
+    running.ends(&record(tool));
+    running.write().unwrap();
 }
 
 fn append(path: &Path, bytes: &[u8]) {
@@ -93,6 +98,23 @@ fn rotation_keeps_the_chain_and_outcomes_find_their_decisions_across_it() {
     std::fs::write(&middle, &whole[..cut]).unwrap();
     let cut = verify(&world.folder(), None).unwrap().findings;
     assert!(cut.iter().any(|f| f.file == names[5] && f.what.starts_with("its end was cut off")), "{cut:?}");
+}
+
+#[test]
+fn a_call_that_ended_and_that_nobody_came_back_to_has_its_outcome_once() {
+    let world = World::new();
+    let audit = world.audit(Sizes::default());
+    let mut left = audit.allowed("a/left", &ID, Some(b"{}"), None).unwrap();
+    left.ends(&record("a/left"));
+    drop(left);
+    call(&audit, "a/b");
+    assert_eq!(verify(&world.folder(), None).unwrap().findings, vec![]);
+    let found = show(&world.folder(), 100, |_| true).unwrap();
+    let outcomes: Vec<_> =
+        found.entries.iter().map(|e| (e.tool.as_str(), e.outcome.as_ref().unwrap()["outcome"].as_str().unwrap())).collect();
+    assert_eq!(outcomes, [("a/left", "ok"), ("a/b", "ok")]);
+    let lines = std::fs::read_to_string(world.folder().join(&world.names()[0])).unwrap();
+    assert_eq!(lines.matches("\"event\":\"outcome\"").count(), 2, "{lines}");
 }
 
 #[test]

@@ -99,6 +99,11 @@ impl Hooks {
         self.all.iter().any(|hook| hook.entry.guard && hook.hears(event, id))
     }
 
+    /// Whether any observer hears of an event, about a tool where it has one.
+    pub(crate) fn is_observed(&self, event: HookEvent, id: &str) -> bool {
+        self.all.iter().any(|hook| !hook.entry.guard && hook.hears(event, id))
+    }
+
     /// The guards of an event, or its observers, in their order.
     fn hearing(&self, guards: bool, event: HookEvent, id: &str) -> Vec<&Arc<Hook>> {
         self.all.iter().filter(|hook| hook.entry.guard == guards && hook.hears(event, id)).collect()

@@ -8,6 +8,7 @@
 mod accepted;
 mod at_once;
 mod client;
+mod front;
 mod guarded;
 mod http;
 mod remote;

@@ -1,12 +1,13 @@
 //! The server: registered tools for MCP clients, both protocol eras, over any byte stream.
 
 use super::at_once::AtOnce;
+use super::front::Front;
 use crate::error::{Error, Kind};
 use crate::mcp::{changes, skills};
 use crate::record::{CallRecord, Outcome};
 use crate::sandbox::{Content, Progress, Run};
 use crate::session::{Event, init};
-use crate::{Host, Tool, ToolCall};
+use crate::{Answered, Host, Tool, ToolCall};
 use base64::Engine;
 use palisade_policy::{Limit, Rule, Verdict};
 use rmcp::model::{
@@ -17,10 +18,10 @@ use rmcp::model::{
     ServerConfig, SubscriptionFilter, ToolAnnotations,
 };
 use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
-use rmcp::transport::async_rw::AsyncRwTransport;
 use rmcp::{ErrorData, RoleServer, ServerHandler, ServiceExt};
 use serde_json::Value;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, watch};
@@ -54,7 +55,7 @@ where
     let refuse = |what: &str, error: &dyn std::fmt::Display| Error::new(Kind::Mcp, format!("{what}: {error}"));
     let server = Server::new(hosts, events, stop.clone());
     let busy = server.clone();
-    let transport = AtOnce(AsyncRwTransport::new_server(read, write).with_max_line_length(MESSAGE));
+    let transport = AtOnce(Front::new(read, write, MESSAGE));
     let running = tokio::select! {
         // Stopped before a client said anything.
         () = stopped(&mut stop) => return Ok(()),
@@ -65,7 +66,10 @@ where
     let waiting = running.waiting();
     tokio::pin!(waiting);
     tokio::select! {
-        ended = &mut waiting => ended.map(drop).map_err(|e| refuse("the server", &e)),
+        ended = &mut waiting => {
+            busy.idle().await;
+            ended.map(drop).map_err(|e| refuse("the server", &e))
+        }
         () = stopped(&mut stop) => {
             busy.idle().await;
             end.cancel();
@@ -86,7 +90,7 @@ pub fn instructions(host: &Host) -> String {
     format!("There are no tools. Plugins: {reason}. Broken: {}. The user of this server can change that.", host.quarantined().len())
 }
 
-/// A call in flight, until it is dropped.
+/// A call that is not over, until this is dropped.
 struct InFlight(Arc<watch::Sender<usize>>);
 
 impl InFlight {
@@ -110,7 +114,7 @@ pub(super) struct Server {
     skills: bool,
     events: Arc<Events>,
     stop: watch::Receiver<bool>,
-    /// Calls in flight, of all clients.
+    /// Calls that are not over, of all clients.
     busy: Arc<watch::Sender<usize>>,
     /// Gone when its client is.
     life: Arc<watch::Sender<()>>,
@@ -290,7 +294,7 @@ impl ServerHandler for Server {
     }
 
     async fn call_tool(&self, params: CallToolRequestParams, context: RequestContext<RoleServer>) -> Result<CallToolResponse, ErrorData> {
-        let _busy = InFlight::new(&self.busy);
+        let busy = InFlight::new(&self.busy);
         let host = self.host();
         // A name that nothing is registered under still gets its answer from the gate.
         let id = host.id_of_mcp_name(&params.name).map_or_else(|| params.name.replacen("__", "/", 1), str::to_owned);
@@ -316,11 +320,11 @@ impl ServerHandler for Server {
         let events = &self.events;
         // On the heap at once: the library moves what it runs several times before it begins.
         let mut call = Box::pin(
-            host.call(ToolCall { id, arguments: arguments.into() }, Verdict::pass(), run, |decision| events(Event::Decided(decision))),
+            host.answer(ToolCall { id, arguments: arguments.into() }, Verdict::pass(), run, |decision| events(Event::Decided(decision))),
         );
         let mut stop = self.stop.clone();
         let mut asked = false;
-        let ended = loop {
+        let mut ended = loop {
             tokio::select! {
                 biased;
                 ended = &mut call => break ended,
@@ -330,15 +334,28 @@ impl ServerHandler for Server {
         };
         // The call has dropped its end, so this is over when the last report is out.
         if let Some(notifier) = notifier {
+            ended.iter_mut().for_each(Answered::wipe);
             let abort = notifier.abort_handle();
             if tokio::time::timeout(LAST_REPORT, notifier).await.is_err() {
                 abort.abort();
             }
         }
+        drop(call);
         match ended {
-            Ok(record) => {
-                events(Event::Ended(&record));
-                Ok(result(record).into())
+            Ok(answered) => {
+                let result = result(answered.record());
+                // Observers are told in the order of the calls. Where others are in flight, they need this thread and its warm memory.
+                if host.is_heard(&answered) || *self.busy.borrow() > 1 {
+                    events(Event::Ended(&host.end(answered).await));
+                    return Ok(result.into());
+                }
+                let events = events.clone();
+                tokio::spawn(async move {
+                    after_the_others().await;
+                    events(Event::Ended(&host.end(answered).await));
+                    drop(busy);
+                });
+                Ok(result.into())
             }
             Err(error) if error.kind == Kind::Io => {
                 events(Event::Unrecorded(&error));
@@ -355,6 +372,20 @@ pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
     if stop.wait_for(|stop| *stop).await.is_err() {
         std::future::pending::<()>().await;
     }
+}
+
+/// Waits until each task of this thread that is ready now had its turn: over pipes one of them sends the answer. The runtime's own
+/// way to yield asks the system for news first, which takes longer than what is left of a call.
+async fn after_the_others() {
+    let mut first = true;
+    std::future::poll_fn(|context| {
+        if std::mem::take(&mut first) {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    })
+    .await;
 }
 
 async fn notify(peer: &rmcp::Peer<RoleServer>, token: &ProgressToken, report: Progress) {
@@ -391,7 +422,7 @@ fn described(tool: &Tool) -> rmcp::model::Tool {
     described
 }
 
-fn result(record: CallRecord) -> CallToolResult {
+fn result(record: &CallRecord) -> CallToolResult {
     let error = |text: String| CallToolResult::error(vec![ContentBlock::text(text)]);
     if let Some(denial) = &record.denial {
         // What is wrong with its own arguments is all an agent needs to mend them; of every other rule it learns the name.
@@ -406,21 +437,21 @@ fn result(record: CallRecord) -> CallToolResult {
         [Content::Json(json)] => serde_json::from_str::<Value>(json.get()).ok().filter(Value::is_object),
         _ => None,
     };
-    let mut result = CallToolResult::success(record.content.into_iter().map(block).collect());
+    let mut result = CallToolResult::success(record.content.iter().map(block).collect());
     result.structured_content = structured;
     result
 }
 
-fn block(content: Content) -> ContentBlock {
+fn block(content: &Content) -> ContentBlock {
     match content {
-        Content::Text(text) => ContentBlock::text(text),
+        Content::Text(text) => ContentBlock::text(text.as_str()),
         Content::Json(json) => ContentBlock::text(json.get()),
         Content::Blob { mime, data } => {
             let base64 = base64::engine::general_purpose::STANDARD.encode(data);
             match mime.split('/').next() {
-                Some("image") => ContentBlock::image(base64, mime),
-                Some("audio") => ContentBlock::audio(base64, mime),
-                _ => ContentBlock::resource(ResourceContents::blob(base64, "palisade:result").with_mime_type(mime)),
+                Some("image") => ContentBlock::image(base64, mime.as_str()),
+                Some("audio") => ContentBlock::audio(base64, mime.as_str()),
+                _ => ContentBlock::resource(ResourceContents::blob(base64, "palisade:result").with_mime_type(mime.as_str())),
             }
         }
     }

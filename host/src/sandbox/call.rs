@@ -17,7 +17,7 @@ use crate::sandbox::written::Written;
 use palisade_policy::{Limit, Limits};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::sync::{Semaphore, SemaphorePermit, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use wasmtime::{Engine, Store, UpdateDeadline};
 
 /// A component, compiled and linked once, ready for any number of calls.
@@ -67,9 +67,9 @@ impl Places {
         Self(Arc::new(Semaphore::new(usize::try_from(places).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS))))
     }
 
-    async fn take(&self) -> Option<SemaphorePermit<'_>> {
+    async fn take(&self) -> Option<OwnedSemaphorePermit> {
         // Nobody closes it.
-        self.0.acquire().await.ok()
+        self.0.clone().acquire_owned().await.ok()
     }
 }
 
@@ -167,6 +167,22 @@ pub struct Report<T = Vec<Content>> {
     pub memory_peak: usize,
     /// What was refused of its requests over the network, and in its folders; a few, each once.
     pub refused: Vec<Refused>,
+    /// Where it was quick and small: what is left of its instance.
+    pub(crate) spent: Option<Spent>,
+}
+
+/// What is left of an instance that has ended: its memory is wiped and its places are free when this is dropped. Nobody who waits
+/// for the result has to wait for that. What it held open is closed already.
+pub(crate) struct Spent {
+    // In this order: whoever gets its places finds its memory free.
+    _store: Store<State>,
+    _places: Option<[Option<OwnedSemaphorePermit>; 2]>,
+}
+
+impl std::fmt::Debug for Spent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Spent").finish_non_exhaustive()
+    }
 }
 
 impl Prepared {
@@ -238,7 +254,8 @@ impl Prepared {
                     Some(report) => report,
                     None => {
                         let prepared = self.clone();
-                        let rest = async move { prepared.pace.in_turn(job).await };
+                        let wiped = async move { Report { spent: None, ..job.await } };
+                        let rest = async move { prepared.pace.in_turn(Box::pin(wiped)).await };
                         slow.run(Box::pin(rest)).await.unwrap_or_else(|| Report::failed(gone()))
                     }
                 }
@@ -323,6 +340,10 @@ impl Prepared {
     }
 }
 
+/// The memory, in bytes, of an instance that may be wiped when its call is over: more takes longer than a quick call, and is part
+/// of the time that its source keeps a thread busy.
+const WIPED_LATER: usize = 2 << 20;
+
 /// Operations on files that may never end, of one source; past it the source is set aside.
 const STUCK: u32 = 8;
 
@@ -362,9 +383,10 @@ impl<E: Entry> Job<E> {
             Err(failure) => return Report::failed(failure),
         };
         let mut store = store(linked.engine(), state, &limits);
+        let mut places = None;
         let ran = {
             let work = async {
-                let _places = (prepared.places[0].take().await, prepared.places[1].take().await);
+                places = Some([prepared.places[0].take().await, prepared.places[1].take().await]);
                 entry.enter(linked, &mut store, &limits).await
             };
             let timed = tokio::time::timeout(time, work);
@@ -384,14 +406,17 @@ impl<E: Entry> Job<E> {
             Ok(Ok(result)) => result,
         };
         let (log, refused) = (std::mem::take(&mut state.log), state.http.refused());
-        Report { result, memory_peak: state.limiter.peak(), log, log_dropped: state.log_dropped, refused }
+        let (memory_peak, log_dropped) = (state.limiter.peak(), state.log_dropped);
+        state.end();
+        let spent = (memory_peak <= WIPED_LATER).then_some(Spent { _store: store, _places: places });
+        Report { result, memory_peak, log, log_dropped, refused, spent }
     }
 }
 
 impl<T> Report<T> {
     /// Of a call that gave no result.
     pub(crate) fn failed(failure: Failure) -> Self {
-        Self { result: Err(failure), log: Vec::new(), log_dropped: 0, memory_peak: 0, refused: Vec::new() }
+        Self { result: Err(failure), log: Vec::new(), log_dropped: 0, memory_peak: 0, refused: Vec::new(), spent: None }
     }
 }
 

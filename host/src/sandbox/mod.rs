@@ -35,6 +35,7 @@ mod written;
 pub(crate) use bindings::hook::exports::palisade::plugin::hooks;
 pub(crate) use bindings::palisade::plugin::types;
 pub use cache::{CacheKey, CodeCache, WasmDigest};
+pub(crate) use call::Spent;
 pub use call::{Content, Definition, Failure, Hints, LogLine, Places, Prepared, Progress, Report, Run};
 pub(crate) use compile::AT_ONCE;
 pub use compile::{COMPILER_ARGUMENT, Compiler, compiler_main};

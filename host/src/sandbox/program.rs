@@ -170,7 +170,9 @@ impl Prepared {
         let (stdout, stderr, reach) = (pipe(), pipe(), reach.clone());
         let state = State::program(&reach, limits, run.clone(), self.stuck());
         let program = Program { name, below, arguments, reach, folder: Arc::clone(&folder), busy: busy.clone(), stdout, stderr };
-        let report = self.enter(program, state, limits, time, run).await;
+        let mut report = self.enter(program, state, limits, time, run).await;
+        // It holds its folder open.
+        report.spent = None;
         // What it wrote may be much, and takes as long to remove. One that is still being made when the time is over is waited for.
         let _ = tokio::task::spawn_blocking(move || drop(folder)).await;
         let _ = busy.acquire().await;

@@ -75,6 +75,13 @@ impl State {
         Self { written: Some(Written::new(limits)), ..Self::new(reach, limits, run, stuck) }
     }
 
+    /// The guest has ended: it reports nothing any more, and what it held open is closed.
+    pub(super) fn end(&mut self) {
+        self.run.progress = None;
+        self.table = ResourceTable::new();
+        (self.wasi, self.store) = (None, None);
+    }
+
     /// Gives a program its words, its streams and its working folder.
     pub(super) fn start(&mut self, wasi: WasiCtx) {
         self.wasi = Some(wasi);
