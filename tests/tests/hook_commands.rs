@@ -283,3 +283,28 @@ fn a_command_hook_has_no_network_and_runs_word_for_word() {
         assert!(!reason.contains("read-from-the-environment") && !reason.contains("connected"), "{reason}");
     }
 }
+
+#[test]
+fn a_client_has_its_answer_when_observers_have_heard_of_the_call() {
+    let world = World::new();
+    world.write("package/wait.sh", "cat >/dev/null; sleep 0.3\n");
+    let hook = json!([{"type": "command", "command": "/bin/sh \"${CLAUDE_PLUGIN_ROOT}/wait.sh\""}]);
+    world.write("package/hooks/hooks.json", json!({"hooks": {"PostToolUse": [{"hooks": hook}]}}).to_string());
+    let package = world.path("package").display().to_string();
+    let listed = world.palisade(&["--format", "json", "hook", "list", "--from", &package]).expect(0).json();
+    let digest = listed["entries"][0]["digest"].as_str().unwrap();
+    world.user_config(&format!(
+        "[limits]\nhook_time = \"20s\"\n[[hooks]]\nfrom = \"{package}\"\nallow = [{{ argv = [\"/bin/sh\", \"{package}/wait.sh\"], digest = \"{digest}\" }}]\n"
+    ));
+    let plugin = example("text-stats").display().to_string();
+    let mut server = palisade_tests::stdio::Server::start(&world, &["--profile", "trusted", "--plugin", &plugin, "serve"]);
+    for calls in 1..=2 {
+        let counted: Value = serde_json::from_str(&server.call("text-stats__count", &json!({"text": "a b"}))).unwrap();
+        assert_eq!(counted["words"], 2);
+        let shown = world.palisade(&["audit", "show"]).expect(0).stdout;
+        let count = |what: &str| shown.lines().filter(|line| line.contains(what)).count();
+        let heard = (count("heard after-call text-stats/count: heard"), count("text-stats/count: allow → ok"));
+        assert_eq!(heard, (calls, calls), "{shown}");
+    }
+    server.close();
+}

@@ -205,7 +205,7 @@ mod tests {
     use proptest::prelude::*;
     use rmcp::model::ClientRequest;
     use serde_json::{Value, json};
-    use tokio::io::AsyncWriteExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     const MESSAGE: usize = 100_000;
 
@@ -363,6 +363,16 @@ mod tests {
             writing.await.unwrap();
             assert_eq!(ids, (1..=6).map(RequestId::Number).collect::<Vec<_>>(), "in pieces of {cut} bytes");
         }
+    }
+
+    #[tokio::test]
+    async fn what_ends_a_line_is_no_message_whatever_it_looks_like() {
+        let call = |id: i64| json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"name": "a"}}).to_string();
+        let rest = format!("{}\n{}\n", call(1), call(2));
+        let mut front = Front::new(b"a line that goes on ".chain(std::io::Cursor::new(rest)), tokio::io::sink(), MESSAGE);
+        let received = within(front.receive()).await;
+        assert!(matches!(&received, Some(JsonRpcMessage::Request(request)) if request.id == RequestId::Number(2)), "{received:?}");
+        assert!(within(front.receive()).await.is_none());
     }
 
     #[tokio::test]

@@ -75,9 +75,8 @@ impl State {
         Self { written: Some(Written::new(limits)), ..Self::new(reach, limits, run, stuck) }
     }
 
-    /// The guest has ended: it reports nothing any more, and what it held open is closed.
+    /// The guest has ended: what it held open is closed.
     pub(super) fn end(&mut self) {
-        self.run.progress = None;
         self.table = ResourceTable::new();
         (self.wasi, self.store) = (None, None);
     }
