@@ -2,7 +2,7 @@
 
 use palisade_tests::{Answer, World, answer, binary, guest, raw, steady};
 use serde_json::{Value, json};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -185,24 +185,6 @@ fn every_decision_and_outcome_of_call_run_and_serve_is_there_in_order() {
     assert_eq!(got.lines().collect::<Vec<_>>(), expected, "{got}");
     assert_eq!(whole(&world), [] as [String; 0]);
     assert!(log(&world).lines().nth(1).unwrap().len() < 600, "a record stays small");
-}
-
-#[test]
-fn every_call_of_a_client_that_leaves_with_its_answers_has_its_outcome_once() {
-    let world = world();
-    for flight in [1, 100] {
-        let mut server = Server::start(&world, Stdio::null());
-        for first in (0..200).step_by(flight) {
-            (0..flight).for_each(|more| server.send(&request(1 + (first + more) as u64, "tiny__go", &json!({}))));
-            let ids: BTreeSet<u64> = (0..flight).map(|_| server.answer()["id"].as_u64().unwrap()).collect();
-            assert_eq!(ids.len(), flight);
-        }
-        server.end();
-    }
-    let log = log(&world);
-    let count = |what: &str| log.lines().filter(|line| line.contains(what)).count();
-    assert_eq!((count("\"verdict\":\"allow\""), count("\"outcome\":\"ok\""), count("\"event\":\"outcome\"")), (400, 400, 400));
-    assert_eq!(whole(&world), [] as [String; 0]);
 }
 
 #[test]

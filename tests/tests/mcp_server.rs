@@ -188,6 +188,27 @@ fn a_signal_ends_it_with_130_and_a_call_in_flight_has_its_grace_and_answer() {
 }
 
 #[test]
+fn every_call_of_a_client_that_leaves_with_its_answers_has_its_outcome_once() {
+    let (world, plugin) = (World::new(), example("text-stats").display().to_string());
+    let params = json!({"name": "text-stats__count", "arguments": {"text": "a b"}});
+    for flight in [1, 100] {
+        let mut server = palisade_tests::stdio::Server::start(&world, &["--profile", "trusted", "--plugin", &plugin, "serve"]);
+        for _ in 0..200 / flight {
+            let asked: Vec<u64> = (0..flight).map(|_| server.send("tools/call", &params)).collect();
+            asked.into_iter().for_each(|asked| assert_eq!(server.answer(asked).unwrap()["structuredContent"]["words"], 2));
+        }
+        server.close();
+    }
+    world.palisade(&["audit", "verify"]).expect(0);
+    let shown = world.palisade(&["audit", "show", "--limit", "1000"]).expect(0).stdout;
+    let ok = shown.lines().filter(|line| line.contains("text-stats/count: allow → ok")).count();
+    assert_eq!((ok, shown.lines().count()), (400, 400), "{shown}");
+    let home = world.path("state/palisade/audit");
+    let log: String = std::fs::read_dir(home).unwrap().map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect();
+    assert_eq!(log.matches("\"event\":\"outcome\"").count(), 400);
+}
+
+#[test]
 fn a_server_without_tools_says_why() {
     let world = World::new();
     let plugins = plugins();
