@@ -125,7 +125,7 @@ impl Host {
     /// Loads what the settings allow.
     ///
     /// # Errors
-    /// Where the sandbox itself cannot be made. A broken source is set aside, see [`Host::quarantined`].
+    /// Where the skill that is to be active is not there. A broken source is set aside, see [`Host::quarantined`].
     pub async fn load(settings: Settings, options: LoadOptions<'_>) -> Result<Self, Error> {
         let mut warnings = settings.warnings.clone();
         let mut loaded = plugins::Loaded::default();
@@ -143,10 +143,10 @@ impl Host {
             let before = options.before.filter(|host| host.settings.limits == settings.limits).and_then(|host| host.sandbox.clone());
             let engines = match before {
                 Some(before) => before,
-                None => Arc::new(Sandbox::new(options.allocator, &settings.limits, cache, options.compiler.map(Compiler::new))?),
+                None => Arc::new(Sandbox::new(options.allocator, &settings.limits, cache, options.compiler.map(Compiler::new))),
             };
             loaded = plugins::load(&settings, &engines, bundled, options.only, options.watcher).await;
-            // Asked after loading: the engines for large components are made with the first of them.
+            // Asked after loading: engines are made with the first component that needs them.
             warnings.extend(engines.fallback().map(str::to_owned));
             sandbox = Some(engines);
         }

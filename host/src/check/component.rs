@@ -62,7 +62,7 @@ pub(super) async fn prepare(
     rows: &mut Vec<Row>,
 ) -> Result<Option<Made>, Error> {
     let limits = read.manifest.limits(&review.settings.limits);
-    let sandbox = Sandbox::new(Allocator::OnDemand, &review.settings.limits, code.cloned(), Some(Compiler::new(review.compiler)))?;
+    let sandbox = Sandbox::new(Allocator::OnDemand, &review.settings.limits, code.cloned(), Some(Compiler::new(review.compiler)));
     let name = read.manifest.name.as_str();
     let (started, took) = (Mutex::new(None), Mutex::new(None));
     let compiling = |starts: bool| {

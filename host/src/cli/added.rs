@@ -45,7 +45,7 @@ pub struct NameArgs {
 /// Loads a folder, and its bytes; both are of one moment, or it is an error.
 async fn look(context: &Context, settings: &Settings, dir: &Path) -> Result<(Plugin, Package), Error> {
     let cache = palisade::code_cache(&settings.home);
-    let sandbox = Sandbox::new(Allocator::OnDemand, &settings.limits, cache, Some(Compiler::new(&super::compiler())))?;
+    let sandbox = Sandbox::new(Allocator::OnDemand, &settings.limits, cache, Some(Compiler::new(&super::compiler())));
     let progress = super::progress::Compiling::new(&context.out);
     let package = plugins::package(settings, dir)?;
     let (plugin, broken) = plugins::load_folder(settings, &sandbox, dir, progress.as_ref().map(|p| p as _)).await?;

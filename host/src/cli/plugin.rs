@@ -86,7 +86,7 @@ async fn list(context: &Context, lock: bool) -> Result<ExitCode, Error> {
 async fn inspect(context: &Context, dir: &std::path::Path) -> Result<ExitCode, Error> {
     let settings = context.settings()?;
     let cache = palisade::code_cache(&settings.home);
-    let sandbox = Sandbox::new(Allocator::OnDemand, &settings.limits, cache, Some(Compiler::new(&super::compiler())))?;
+    let sandbox = Sandbox::new(Allocator::OnDemand, &settings.limits, cache, Some(Compiler::new(&super::compiler())));
     let progress = super::progress::Compiling::new(&context.out);
     let watcher = progress.as_ref().map(|p| p as _);
     let (plugin, broken) = plugins::load_folder(&settings, &sandbox, dir, watcher).await?;

@@ -11,6 +11,7 @@ use crate::sandbox::compile::Compiler;
 use crate::sandbox::entry::World;
 use crate::sandbox::module::is_module;
 use crate::sandbox::shards::{Shard, Shards};
+use crate::sandbox::slow::Slow;
 use palisade_policy::{Limit, Limits};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
@@ -39,12 +40,16 @@ const LARGE: u64 = 16 * 1024;
 /// Hooks that run at once, beside the calls: each takes microseconds, and at most a second.
 const HOOKS: u32 = 8;
 
+/// Engines that are made with the first component that needs them, and why they are not as was wanted.
+type Made = OnceLock<(Arc<Shards>, Option<String>)>;
+
 /// The engines with everything that is shared by all calls.
 pub struct Sandbox {
-    small: Arc<Shards>,
-    large: OnceLock<(Arc<Shards>, Option<String>)>,
+    wanted: Allocator,
+    small: Made,
+    large: Made,
     making: Mutex<()>,
-    fallback: Option<String>,
+    slow: Option<Arc<Slow>>,
     limits: Limits,
     cache: Option<CodeCache>,
     compiler: Option<Compiler>,
@@ -64,38 +69,36 @@ impl std::fmt::Debug for Sandbox {
 impl Sandbox {
     /// Engines; without a compiler they run only what the cache holds. Where the pool cannot be reserved, instances are allocated
     /// on demand, and [`Sandbox::fallback`] says so.
-    ///
-    /// # Errors
-    /// [`Kind::Internal`] when no engine can be made at all.
-    pub fn new(allocator: Allocator, limits: &Limits, cache: Option<CodeCache>, compiler: Option<Compiler>) -> Result<Self, Error> {
-        // Who allocates on demand means to make one call at a time.
-        let slow = (allocator != Allocator::OnDemand).then(Arc::default);
-        let (small, fallback) = Shards::new(allocator, limits, slow)?;
-        let places = Places::new(limits.get(Limit::InFlight).min(slots(small.allocator())));
-        Ok(Self {
-            small,
+    #[must_use]
+    pub fn new(allocator: Allocator, limits: &Limits, cache: Option<CodeCache>, compiler: Option<Compiler>) -> Self {
+        Self {
+            wanted: allocator,
+            small: OnceLock::new(),
             large: OnceLock::new(),
             making: Mutex::default(),
-            fallback,
+            // Who allocates on demand means to make one call at a time.
+            slow: (allocator != Allocator::OnDemand).then(Arc::default),
             limits: limits.clone(),
             cache,
             compiler,
             ahead: Mutex::default(),
-            places,
+            places: Places::new(limits.get(Limit::InFlight).min(slots(allocator))),
             hook_places: Places::new(HOOKS.into()),
-        })
+        }
     }
 
-    /// How memory for instances is found.
+    /// How memory for instances is found: as was wanted, or on demand where engines could not be made so.
     #[must_use]
     pub fn allocator(&self) -> Allocator {
-        self.small.allocator()
+        let made = [&self.small, &self.large].into_iter().filter_map(OnceLock::get);
+        let on_demand = made.map(|(shards, _)| shards.allocator()).find(|allocator| *allocator == Allocator::OnDemand);
+        on_demand.unwrap_or(self.wanted)
     }
 
     /// Why the pool is not used, where it was wanted.
     #[must_use]
     pub fn fallback(&self) -> Option<&str> {
-        self.fallback.as_deref().or_else(|| self.large.get()?.1.as_deref())
+        [&self.small, &self.large].into_iter().find_map(|made| made.get()?.1.as_deref())
     }
 
     /// Finds what is known of many components' files on all processors at once; [`Sandbox::prepare`] has it then. What is not
@@ -197,17 +200,17 @@ impl Sandbox {
 
     /// The engines for a component of that size.
     fn shards(&self, size: u64) -> Result<Arc<Shards>, Error> {
-        let Allocator::Pool(slots) = self.allocator() else { return Ok(self.small.clone()) };
-        if size < LARGE {
-            return Ok(self.small.clone());
-        }
+        let (made, allocator) = match self.wanted {
+            Allocator::Pool(slots) if size >= LARGE => (&self.large, Allocator::Scanned(slots)),
+            wanted => (&self.small, wanted),
+        };
         // One thread makes them; others that load at the same time wait for it.
         let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((large, _)) = self.large.get() {
-            return Ok(large.clone());
+        if let Some((shards, _)) = made.get() {
+            return Ok(shards.clone());
         }
-        let large = Shards::new(Allocator::Scanned(slots), &self.limits, self.small.slow.clone())?;
-        Ok(self.large.get_or_init(|| large).0.clone())
+        let shards = Shards::new(allocator, &self.limits, self.slow.clone())?;
+        Ok(made.get_or_init(|| shards).0.clone())
     }
 
     async fn compile(&self, engine: &Engine, wasm: Vec<u8>, digest: &WasmDigest, limits: &Limits) -> Result<Component, Error> {

@@ -5,6 +5,7 @@
 //! they are first needed.
 
 use crate::error::Error;
+use crate::many::processors;
 use crate::sandbox::engine::{Allocator, engine_config};
 use crate::sandbox::slow::Slow;
 use crate::sandbox::state::State;
@@ -82,7 +83,7 @@ impl Shards {
         };
         let more = match allocator {
             Allocator::OnDemand => 0,
-            Allocator::Pool(_) | Allocator::Scanned(_) => std::thread::available_parallelism().map_or(1, usize::from).min(MOST) - 1,
+            Allocator::Pool(_) | Allocator::Scanned(_) => processors().min(MOST) - 1,
         };
         let more = (0..more).map(|_| OnceLock::new()).collect();
         let shards = Arc::new(Self { first, more, allocator, limits: limits.clone(), slow, clock: Arc::default() });
