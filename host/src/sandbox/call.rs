@@ -8,6 +8,7 @@ use crate::sandbox::code::{Code, Facts, Parts};
 use crate::sandbox::entry::{Entry, Linked, Tool, World};
 use crate::sandbox::folders::Stuck;
 use crate::sandbox::pace::{Pace, note_tick};
+use crate::sandbox::places::{Places, Spent};
 use crate::sandbox::program;
 use crate::sandbox::refused::Refused;
 use crate::sandbox::shards::Shards;
@@ -17,7 +18,7 @@ use crate::sandbox::written::Written;
 use palisade_policy::{Limit, Limits};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use wasmtime::{Engine, Store, UpdateDeadline};
 
 /// A component, compiled and linked once, ready for any number of calls.
@@ -54,23 +55,6 @@ pub struct Run {
     pub progress: Option<mpsc::Sender<Progress>>,
     /// Turns true when the caller gave up.
     pub cancelled: Option<watch::Receiver<bool>>,
-}
-
-/// Places for calls in flight. A call waits for one, and its deadline runs meanwhile.
-#[derive(Debug, Clone)]
-pub struct Places(Arc<Semaphore>);
-
-impl Places {
-    /// This many.
-    #[must_use]
-    pub fn new(places: u64) -> Self {
-        Self(Arc::new(Semaphore::new(usize::try_from(places).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS))))
-    }
-
-    async fn take(&self) -> Option<OwnedSemaphorePermit> {
-        // Nobody closes it.
-        self.0.clone().acquire_owned().await.ok()
-    }
 }
 
 /// A progress report of a guest; text from outside.
@@ -169,20 +153,6 @@ pub struct Report<T = Vec<Content>> {
     pub refused: Vec<Refused>,
     /// Where it was quick and small: what is left of its instance.
     pub(crate) spent: Option<Spent>,
-}
-
-/// What is left of an instance that has ended: its memory is wiped and its places are free when this is dropped. Nobody who waits
-/// for the result has to wait for that. What it held open is closed already.
-pub(crate) struct Spent {
-    // In this order: whoever gets its places finds its memory free.
-    _store: Store<State>,
-    _places: Option<[Option<OwnedSemaphorePermit>; 2]>,
-}
-
-impl std::fmt::Debug for Spent {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Spent").finish_non_exhaustive()
-    }
 }
 
 impl Prepared {
@@ -340,10 +310,6 @@ impl Prepared {
     }
 }
 
-/// The memory, in bytes, of an instance that may be wiped when its call is over: more takes longer than a quick call, and is part
-/// of the time that its source keeps a thread busy.
-const WIPED_LATER: usize = 2 << 20;
-
 /// Operations on files that may never end, of one source; past it the source is set aside.
 const STUCK: u32 = 8;
 
@@ -383,10 +349,10 @@ impl<E: Entry> Job<E> {
             Err(failure) => return Report::failed(failure),
         };
         let mut store = store(linked.engine(), state, &limits);
-        let mut places = None;
+        let mut held = None;
         let ran = {
             let work = async {
-                places = Some([prepared.places[0].take().await, prepared.places[1].take().await]);
+                held = Some([prepared.places[0].take().await, prepared.places[1].take().await]);
                 entry.enter(linked, &mut store, &limits).await
             };
             let timed = tokio::time::timeout(time, work);
@@ -408,7 +374,7 @@ impl<E: Entry> Job<E> {
         let (log, refused) = (std::mem::take(&mut state.log), state.http.refused());
         let (memory_peak, log_dropped) = (state.limiter.peak(), state.log_dropped);
         state.end();
-        let spent = (memory_peak <= WIPED_LATER).then_some(Spent { _store: store, _places: places });
+        let spent = Spent::of(store, held, memory_peak);
         Report { result, memory_peak, log, log_dropped, refused, spent }
     }
 }
