@@ -152,7 +152,7 @@ fn number_end(json: &[u8]) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use proptest::prelude::*;
 
@@ -180,11 +180,13 @@ mod tests {
         }
     }
 
-    fn values() -> impl Strategy<Value = Value> {
+    /// Any value of JSON that is taken as an argument.
+    pub(crate) fn values() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
             Just(Value::Null),
             any::<bool>().prop_map(Value::from),
             any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
             any::<f64>().prop_filter_map("finite", |f| Number::from_f64(f).map(Value::Number)),
             "[^\0]{0,8}".prop_map(Value::from),
         ];

@@ -146,15 +146,15 @@ pub(super) struct Front<R, W: AsyncWrite> {
     /// Whether what is read next begins a line.
     at_start: bool,
     passed: Passed,
-    library: AsyncRwTransport<RoleServer, Passed, W>,
+    inner: AsyncRwTransport<RoleServer, Passed, W>,
 }
 
 impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin + 'static> Front<R, W> {
     /// Lines of more than `longest` bytes are dropped.
     pub(super) fn new(read: R, write: W, longest: usize) -> Self {
         let passed = Passed::default();
-        let library = AsyncRwTransport::new_server(passed.clone(), write).with_max_line_length(longest);
-        Self { input: BufReader::with_capacity(LINE, read), at_start: true, passed, library }
+        let inner = AsyncRwTransport::new_server(passed.clone(), write).with_max_line_length(longest);
+        Self { input: BufReader::with_capacity(LINE, read), at_start: true, passed, inner }
     }
 }
 
@@ -162,22 +162,22 @@ impl<R: AsyncRead + Send + Unpin + 'static, W: AsyncWrite + Send + Unpin + 'stat
     type Error = std::io::Error;
 
     fn send(&mut self, message: TxJsonRpcMessage<RoleServer>) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
-        self.library.send(message)
+        self.inner.send(message)
     }
 
     /// Dropped before it is ready, it has lost nothing.
     async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
         loop {
-            let Self { input, passed, library, .. } = self;
+            let Self { input, passed, inner, .. } = self;
             let is_over = tokio::select! {
                 biased;
                 // It may also have to answer a line that is no message, before more is read.
-                message = library.receive() => return message,
+                message = inner.receive() => return message,
                 is_over = is_over(input, passed) => is_over,
             };
             if is_over {
                 passed.with(|bytes| bytes.over = true);
-                return library.receive().await;
+                return inner.receive().await;
             }
             let bytes = input.buffer();
             let end = bytes.iter().position(|byte| *byte == b'\n');
@@ -195,13 +195,14 @@ impl<R: AsyncRead + Send + Unpin + 'static, W: AsyncWrite + Send + Unpin + 'stat
     }
 
     fn close(&mut self) -> impl Future<Output = Result<(), Self::Error>> + Send {
-        self.library.close()
+        self.inner.close()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::tests::values;
     use proptest::prelude::*;
     use rmcp::model::ClientRequest;
     use serde_json::{Value, json};
@@ -252,35 +253,17 @@ mod tests {
         }
     }
 
-    fn json_value() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![
-            Just(Value::Null),
-            any::<bool>().prop_map(Value::from),
-            any::<i64>().prop_map(Value::from),
-            any::<u64>().prop_map(Value::from),
-            (-1e300..1e300).prop_map(|number: f64| json!(number)),
-            ".{0,8}".prop_map(Value::from),
-        ];
-        leaf.prop_recursive(3, 16, 4, |inner| {
-            prop_oneof![
-                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-                prop::collection::vec((".{0,4}", inner), 0..4).prop_map(|pairs| Value::Object(pairs.into_iter().collect())),
-            ]
-        })
-    }
-
     /// Members of an object as they stand in a line, in any order, some of them twice or of another kind.
     fn members() -> impl Strategy<Value = String> {
         let optional = vec!["arguments", "_meta", "inputResponses", "requestState", "task"];
-        let object =
-            prop::collection::vec((".{0,3}", json_value()), 0..4).prop_map(|pairs| Value::Object(pairs.into_iter().collect())).boxed();
+        let object = prop::collection::vec((".{0,3}", values()), 0..4).prop_map(|pairs| Value::Object(pairs.into_iter().collect())).boxed();
         let member = move |key: &'static str| {
             let value = match key {
                 "name" | "requestState" => ".{0,8}".prop_map(Value::from).boxed(),
                 "_meta" => prop_oneof![object.clone(), Just(json!({"progressToken": 3})), Just(Value::Null)].boxed(),
                 _ => object.clone().boxed(),
             };
-            let value = prop_oneof![12 => value, 1 => json_value()];
+            let value = prop_oneof![12 => value, 1 => values()];
             value.prop_map(move |value| format!("{}:{value}", json!(key)))
         };
         let optional = prop::collection::vec(prop::sample::select(optional).prop_flat_map(member.clone()), 0..4);
@@ -288,7 +271,7 @@ mod tests {
     }
 
     fn line() -> impl Strategy<Value = String> {
-        let id = prop_oneof![any::<i64>().prop_map(Value::from), ".{0,6}".prop_map(Value::from), json_value()];
+        let id = prop_oneof![any::<i64>().prop_map(Value::from), ".{0,6}".prop_map(Value::from), values()];
         let method = prop_oneof![9 => Just("tools/call"), 1 => Just("tools/list"), 1 => Just("tools/cal")];
         let more = prop_oneof![9 => Just(""), 1 => Just("\"result\":{}"), 1 => Just("\"error\":null"), 1 => Just("\"x\":1"), 1 => Just("\"id\":1")];
         (id, method, members(), more, any::<bool>()).prop_flat_map(|(id, method, params, more, version)| {
